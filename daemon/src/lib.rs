@@ -1,0 +1,6 @@
+//! What each of our processes does the same way: configuration, logging, systemd, durable files.
+
+pub mod config;
+pub mod files;
+pub mod log;
+pub mod systemd;

@@ -1,0 +1,1 @@
+//! The certificates of one tenant: its authority, servers, appliances and operators.
