@@ -81,6 +81,10 @@ name!(
     Site, "site", "1 to 63 of a-z, 0-9 and -, not starting or ending with -", is_label
 );
 name!(
+    /// A person or a tool of the tenant's that the control plane knows; the same alphabet as [`Tenant`].
+    Operator, "operator", "1 to 63 of a-z, 0-9 and -, not starting or ending with -", is_label
+);
+name!(
     /// A backup job that the baseline names; the same alphabet as [`Tenant`].
     JobName, "backup job", "1 to 63 of a-z, 0-9 and -, not starting or ending with -", is_label
 );

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, EnvelopeError, OpenError, Payload, Verified};
-use crate::key::{KeyError, KeySet, PublicKey};
+use crate::key::{KeySet, PublicKey};
 use crate::name::{Site, Tenant};
-use crate::tlog::VerifierKey;
+use crate::tlog::{VerifierKey, VerifierKeyError};
 
 /// What one appliance trusts, signed by `root`. Versions only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,8 @@ pub struct Trust {
     pub epoch: u64,
     /// The keys.
     pub roles: Roles,
-    /// The origin line of the evidence log (C2SP tlog-checkpoint).
-    pub log_origin: String,
+    /// The evidence log: its origin, and the `checkpoint` key. In JSON only the origin, `log_origin`.
+    pub log: VerifierKey,
 }
 
 /// The keys of each role. No key has two roles.
@@ -87,6 +87,15 @@ pub enum TrustError {
     },
 }
 
+/// What a trust file says that cannot be.
+#[derive(Debug, thiserror::Error)]
+enum NotATrust {
+    #[error("each key has one role, 1 <= threshold <= threshold_now <= keys, version and epoch start at 1")]
+    Roles,
+    #[error("log_origin: {0}")]
+    Origin(#[from] VerifierKeyError),
+}
+
 impl Trust {
     /// Reads a trust file that came by a trusted way (the system closure): it must be signed by the
     /// root keys that it names itself, which catches damage, not an attacker.
@@ -115,11 +124,6 @@ impl Trust {
         }
         Ok(next)
     }
-
-    /// The key and name that verify the evidence log's checkpoints.
-    pub fn log_key(&self) -> VerifierKey {
-        VerifierKey { name: self.log_origin.clone(), key: self.roles.checkpoint.clone() }
-    }
 }
 
 impl Roles {
@@ -141,23 +145,24 @@ struct TrustJson {
 }
 
 impl TryFrom<TrustJson> for Trust {
-    type Error = KeyError;
+    type Error = NotATrust;
 
-    fn try_from(json: TrustJson) -> Result<Self, KeyError> {
+    fn try_from(json: TrustJson) -> Result<Self, NotATrust> {
         let TrustJson { version, tenant, site, epoch, roles, log_origin } = json;
         let distinct: std::collections::BTreeSet<_> = roles.each().map(PublicKey::as_bytes).collect();
         let now = roles.orders.threshold_now;
         let now_fits = (roles.orders.any.threshold()..=roles.orders.any.keys().len()).contains(&now);
         if distinct.len() != roles.each().count() || !now_fits || version == 0 || epoch == 0 {
-            return Err(KeyError::BadSet);
+            return Err(NotATrust::Roles);
         }
-        Ok(Self { version, tenant, site, epoch, roles, log_origin })
+        let log = VerifierKey::new(&log_origin, roles.checkpoint.clone())?;
+        Ok(Self { version, tenant, site, epoch, roles, log })
     }
 }
 
 impl From<Trust> for TrustJson {
     fn from(trust: Trust) -> Self {
-        let Trust { version, tenant, site, epoch, roles, log_origin } = trust;
-        Self { version, tenant, site, epoch, roles, log_origin }
+        let Trust { version, tenant, site, epoch, roles, log } = trust;
+        Self { version, tenant, site, epoch, roles, log_origin: log.name().to_owned() }
     }
 }

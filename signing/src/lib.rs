@@ -7,7 +7,7 @@ pub use key::{PrivateKey, PrivateKeyError};
 use compliance_protocol::envelope::{Envelope, Payload, pae};
 use compliance_protocol::evidence::{Bundle, SignedBundle, STATEMENT_TYPE, statement};
 use compliance_protocol::json::{self, JsonError};
-use compliance_protocol::tlog::{Checkpoint, SignedCheckpoint, VerifierKey, note_to_sign};
+use compliance_protocol::tlog::{Checkpoint, SignedCheckpoint, VerifierKey, VerifierKeyError, note_to_sign};
 use serde::Serialize;
 
 /// Signs `payload` with each of `keys`, as a DSSE envelope in JSON.
@@ -23,10 +23,10 @@ pub fn sign_bundle(bundle: &Bundle, key: &PrivateKey) -> Result<SignedBundle, Js
 }
 
 /// Signs a checkpoint of the evidence log, as a C2SP signed note.
-pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &PrivateKey) -> String {
+pub fn sign_checkpoint(checkpoint: &Checkpoint, key: &PrivateKey) -> Result<String, VerifierKeyError> {
     let signature = key.sign(note_to_sign(checkpoint).as_bytes());
-    let verifier = VerifierKey { name: checkpoint.origin.clone(), key: key.public() };
-    SignedCheckpoint::assemble(checkpoint, &verifier, &signature)
+    let verifier = VerifierKey::new(checkpoint.origin(), key.public())?;
+    Ok(SignedCheckpoint::assemble(checkpoint, &verifier, &signature))
 }
 
 /// Signs bytes that already are what they shall be; for tests of what is refused.

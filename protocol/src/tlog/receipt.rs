@@ -5,9 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::checkpoint::{
-    CheckpointError, MAX_NOTE_BYTES, SignedCheckpoint, VerifiedCheckpoint,
-};
+use super::checkpoint::{CheckpointError, MAX_NOTE_BYTES, SignedCheckpoint, VerifiedCheckpoint};
 use super::merkle::leaf_hash;
 use super::verify::{ProofError, verify_inclusion};
 use super::vkey::VerifierKey;
@@ -54,13 +52,18 @@ impl TlogProof {
             return Err(ReceiptError::NotAReceipt);
         }
         if let Some(extra) = lines.next_if(|line| line.starts_with("extra ")) {
-            let data = extra.strip_prefix("extra ").and_then(|data| STANDARD.decode(data).ok());
+            let data = extra
+                .strip_prefix("extra ")
+                .and_then(|data| STANDARD.decode(data).ok());
             // "If no extra data is present, this line is omitted."
             if data.is_none_or(|data| data.is_empty()) {
                 return Err(ReceiptError::BadExtra);
             }
         }
-        let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(decimal);
+        let index = lines
+            .next()
+            .and_then(|line| line.strip_prefix("index "))
+            .and_then(decimal);
         let index = index.ok_or(ReceiptError::BadIndex)?;
         let mut path = Vec::new();
         for line in lines {
@@ -70,7 +73,11 @@ impl TlogProof {
             path.push(hash_from_base64(line).ok_or(ReceiptError::BadPath)?);
         }
         SignedCheckpoint::parse(checkpoint)?;
-        Ok(Self { index, path, checkpoint: checkpoint.to_owned() })
+        Ok(Self {
+            index,
+            path,
+            checkpoint: checkpoint.to_owned(),
+        })
     }
 
     /// Verifies that `entry`, these exact bytes, is in the log `origin`, by the word of `key`
@@ -118,7 +125,9 @@ pub enum ReceiptError {
     #[error("the receipt's extra line is not base64")]
     BadExtra,
     /// The `index` line is missing or not a decimal number below 2^64 without leading zeros.
-    #[error("the receipt does not have a line \"index\" with a decimal number without leading zeros")]
+    #[error(
+        "the receipt does not have a line \"index\" with a decimal number without leading zeros"
+    )]
     BadIndex,
     /// A line of the path is not the base64 of 32 bytes.
     #[error("a line of the receipt's inclusion proof is not the base64 of 32 bytes")]
@@ -141,7 +150,7 @@ mod tests {
     use super::*;
     use crate::tlog::checkpoint::{Checkpoint, MAX_NOTE_SIGNATURES, note_to_sign};
     use crate::tlog::prove::inclusion_proof;
-    use crate::tlog::testing::{LogKey, MemoryTree, flipped};
+    use crate::tlog::testing::{LARGE, LogKey, MemoryTree, flipped};
 
     const ORIGIN: &str = "mcp.example/evidence-log/2026";
 
@@ -150,7 +159,7 @@ mod tests {
     }
 
     fn receipt(index: u64, size: u64) -> TlogProof {
-        let (tree, log) = (MemoryTree::of(size), log());
+        let (tree, log) = (MemoryTree::large(), log());
         let checkpoint = Checkpoint::new(ORIGIN, size, tree.root_at(size)).unwrap();
         let signature = log.sign(&note_to_sign(&checkpoint));
         TlogProof {
@@ -167,7 +176,9 @@ mod tests {
     #[test]
     fn the_text_is_that_of_the_specification() {
         let receipt = receipt(2, 3);
-        let [sibling] = receipt.path[..] else { panic!("{receipt}") };
+        let [sibling] = receipt.path[..] else {
+            panic!("{receipt}")
+        };
         let expected = format!(
             "c2sp.org/tlog-proof@v1\nindex 2\n{}\n\n{}",
             hash_to_base64(&sibling),
@@ -198,15 +209,24 @@ mod tests {
         assert_eq!(good.verify(&entry(4), &key, ORIGIN), wrong_root);
         assert_eq!(good.verify(b"", &key, ORIGIN), wrong_root);
         for index in [0, 4, 6, 8, 9, u64::MAX] {
-            let bad = TlogProof { index, ..good.clone() };
-            assert!(matches!(bad.verify(&entry(5), &key, ORIGIN), Err(ReceiptError::Proof(_))));
+            let bad = TlogProof {
+                index,
+                ..good.clone()
+            };
+            assert!(matches!(
+                bad.verify(&entry(5), &key, ORIGIN),
+                Err(ReceiptError::Proof(_))
+            ));
         }
         for i in 0..good.path.len() {
             let mut bad = good.clone();
             bad.path[i] = flipped(bad.path[i], 9);
             assert_eq!(bad.verify(&entry(5), &key, ORIGIN), wrong_root);
         }
-        let bad = TlogProof { checkpoint: receipt(5, 10).checkpoint, ..good.clone() };
+        let bad = TlogProof {
+            checkpoint: receipt(5, 10).checkpoint,
+            ..good.clone()
+        };
         assert_eq!(bad.verify(&entry(5), &key, ORIGIN), wrong_root);
         let bad = TlogProof {
             checkpoint: good.checkpoint.replacen("\n9\n", "\n8\n", 1),
@@ -214,7 +234,9 @@ mod tests {
         };
         assert!(matches!(
             bad.verify(&entry(5), &key, ORIGIN),
-            Err(ReceiptError::Checkpoint(CheckpointError::BadSignature { .. }))
+            Err(ReceiptError::Checkpoint(
+                CheckpointError::BadSignature { .. }
+            ))
         ));
         assert!(matches!(
             good.verify(&entry(5), &LogKey::new(ORIGIN, 2).public, ORIGIN),
@@ -222,14 +244,20 @@ mod tests {
         ));
         assert!(matches!(
             good.verify(&entry(5), &key, "mcp.example/evidence-log/2025"),
-            Err(ReceiptError::Checkpoint(CheckpointError::WrongOrigin { .. }))
+            Err(ReceiptError::Checkpoint(
+                CheckpointError::WrongOrigin { .. }
+            ))
         ));
     }
 
     #[test]
     fn an_extra_line_is_checked_and_dropped() {
         let receipt = receipt(5, 9);
-        let with = |line: &str| receipt.to_string().replacen("\nindex", &format!("\n{line}\nindex"), 1);
+        let with = |line: &str| {
+            receipt
+                .to_string()
+                .replacen("\nindex", &format!("\n{line}\nindex"), 1)
+        };
         assert_eq!(TlogProof::parse(&with("extra YWdl")), Ok(receipt.clone()));
         for (bad, error) in [
             ("extra ", ReceiptError::BadExtra),
@@ -244,7 +272,9 @@ mod tests {
         ] {
             assert_eq!(TlogProof::parse(&with(bad)), Err(error), "{bad:?}");
         }
-        let late = receipt.to_string().replacen("index 5", "index 5\nextra YWdl", 1);
+        let late = receipt
+            .to_string()
+            .replacen("index 5", "index 5\nextra YWdl", 1);
         assert_eq!(TlogProof::parse(&late), Err(ReceiptError::BadPath));
     }
 
@@ -278,25 +308,40 @@ mod tests {
             let bad = good.replacen(from, to, 1);
             assert_eq!(TlogProof::parse(&bad), Err(error), "{bad:?}");
         }
-        let long = TlogProof { path: vec![receipt.path[0]; 65], ..receipt.clone() };
+        let long = TlogProof {
+            path: vec![receipt.path[0]; 65],
+            ..receipt.clone()
+        };
         assert_eq!(TlogProof::parse(&long.to_string()), Err(PathTooLong));
-        let longest = TlogProof { path: vec![receipt.path[0]; 64], ..receipt.clone() };
+        let longest = TlogProof {
+            path: vec![receipt.path[0]; 64],
+            ..receipt.clone()
+        };
         assert_eq!(TlogProof::parse(&longest.to_string()), Ok(longest));
         let extra = format!("@v1\nextra {}\n", "A".repeat(MAX_RECEIPT_BYTES));
-        assert_eq!(TlogProof::parse(&good.replacen("@v1\n", &extra, 1)), Err(TooLarge));
+        assert_eq!(
+            TlogProof::parse(&good.replacen("@v1\n", &extra, 1)),
+            Err(TooLarge)
+        );
         for bad in ["", HEADER, "c2sp.org/tlog-proof@v1\nindex 5\n"] {
             assert_eq!(TlogProof::parse(bad), Err(NotAReceipt));
         }
         for (from, to) in [("\n\n", "\n\n\n"), ("\n9\n", "\n09\n")] {
             let bad = good.replacen(from, to, 1);
-            assert!(matches!(TlogProof::parse(&bad), Err(ReceiptError::Checkpoint(_))), "{bad:?}");
+            assert!(
+                matches!(TlogProof::parse(&bad), Err(ReceiptError::Checkpoint(_))),
+                "{bad:?}"
+            );
         }
     }
 
     #[test]
     fn a_receipt_with_as_many_signatures_as_allowed_is_read() {
         let mut receipt = receipt(5, 9);
-        let witness = format!("\u{2014} witness.example {}\n", STANDARD.encode([1; 4 + 2420]));
+        let witness = format!(
+            "\u{2014} witness.example {}\n",
+            STANDARD.encode([1; 4 + 2420])
+        );
         receipt.checkpoint += &witness.repeat(MAX_NOTE_SIGNATURES - 1);
         assert_eq!(TlogProof::parse(&receipt.to_string()), Ok(receipt.clone()));
         assert!(receipt.verify(&entry(5), &log().public, ORIGIN).is_ok());
@@ -327,7 +372,7 @@ mod tests {
 
         #[test]
         fn a_receipt_of_a_large_log_verifies_by_our_code_and_the_independent_crates(
-            size in 1_u64..2000, at: u64,
+            size in 1..=LARGE, at: u64,
         ) {
             let index = at % size;
             let text = receipt(index, size).to_string();

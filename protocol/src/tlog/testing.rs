@@ -1,6 +1,7 @@
 //! A tree in memory and keys, for the tests of this module only.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
@@ -20,7 +21,17 @@ pub(super) struct MemoryTree {
     size: u64,
 }
 
+/// The leaves of [`MemoryTree::large`].
+pub(super) const LARGE: u64 = 3000;
+
 impl MemoryTree {
+    /// A tree that has all the smaller ones of [`MemoryTree::of`] in it.
+    pub(super) fn large() -> &'static Self {
+        static TREE: LazyLock<MemoryTree> = LazyLock::new(|| MemoryTree::of(LARGE));
+        &TREE
+    }
+
+    /// A tree whose leaf number n is the text `entry n`.
     pub(super) fn of(size: u64) -> Self {
         Self::seeded(size, "entry")
     }
@@ -61,9 +72,15 @@ impl tlog_tiles::HashReader for MemoryTree {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog_tiles::Hash>, tlog_tiles::Error> {
         let read = |index: &u64| {
             let node = tlog_tiles::split_stored_hash_index(*index);
-            self.nodes.get(&node).map(|hash| tlog_tiles::Hash(*hash.as_bytes()))
+            self.nodes
+                .get(&node)
+                .map(|hash| tlog_tiles::Hash(*hash.as_bytes()))
         };
-        indexes.iter().map(read).collect::<Option<_>>().ok_or(tlog_tiles::Error::IndexesNotInTree)
+        indexes
+            .iter()
+            .map(read)
+            .collect::<Option<_>>()
+            .ok_or(tlog_tiles::Error::IndexesNotInTree)
     }
 }
 
@@ -92,7 +109,10 @@ impl LogKey {
     pub(super) fn new(name: &str, seed: u8) -> Self {
         let secret = SigningKey::from_bytes(&[seed; 32]);
         let public = PublicKey::from_bytes(secret.verifying_key().as_bytes()).unwrap();
-        Self { secret, public: VerifierKey::new(name, public).unwrap() }
+        Self {
+            secret,
+            public: VerifierKey::new(name, public).unwrap(),
+        }
     }
 
     pub(super) fn sign(&self, text: &str) -> [u8; 64] {

@@ -1,5 +1,3 @@
-//! Tests of [`super`], apart because they are as long as it.
-
 use proptest::prelude::*;
 
 use super::*;
@@ -43,13 +41,20 @@ fn a_checkpoint_of_sum_golang_org_verifies() {
     let signed = SignedCheckpoint::parse(SUMDB).unwrap();
     let verified = signed.verify(&key, "go.sum database tree").unwrap();
     assert_eq!(verified.size(), 6_476_701);
-    assert_eq!(verified.checkpoint().body(), SUMDB.split_once("\n\n").unwrap().0.to_owned() + "\n");
-    assert!(matches!(signed.verify(&key, ORIGIN), Err(CheckpointError::WrongOrigin { .. })));
+    assert_eq!(
+        verified.checkpoint().body(),
+        SUMDB.split_once("\n\n").unwrap().0.to_owned() + "\n"
+    );
+    assert!(matches!(
+        signed.verify(&key, ORIGIN),
+        Err(CheckpointError::WrongOrigin { .. })
+    ));
 }
 
 #[test]
 fn the_example_of_the_specification_is_read() {
-    let body = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+    let body =
+        "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
     let checkpoint = Checkpoint::parse(body).unwrap();
     assert_eq!(checkpoint.origin(), "example.com/behind-the-sofa");
     assert_eq!(checkpoint.size(), 20_852_163);
@@ -65,11 +70,15 @@ fn what_is_assembled_verifies_and_the_independent_crates_agree() {
 
     let theirs = signed_note::Note::from_bytes(note.as_bytes()).unwrap();
     let key = signed_note::StandardVerifier::new(&log.public.to_string()).unwrap();
-    let (by_log, others) =
-        theirs.verify(&signed_note::VerifierList::new(vec![Box::new(key)])).unwrap();
+    let (by_log, others) = theirs
+        .verify(&signed_note::VerifierList::new(vec![Box::new(key)]))
+        .unwrap();
     assert_eq!((by_log.len(), others.len()), (1, 0));
     let body = tlog_tiles::Checkpoint::from_bytes(theirs.text()).unwrap();
-    assert_eq!((body.origin(), body.size(), body.extension()), (ORIGIN, 70, ""));
+    assert_eq!(
+        (body.origin(), body.size(), body.extension()),
+        (ORIGIN, 70, "")
+    );
     assert_eq!(&body.hash().0, checkpoint.root().as_bytes());
 }
 
@@ -160,12 +169,13 @@ fn each_rule_of_the_note_has_its_refusal() {
         (body.clone() + lines(&note), NotANote),
         (note.replace("\n\n", "\n\n\n"), Extension),
         (format!("{note}\n"), NotANote),
-        (format!("{note}\n{}", lines(&note)), BadSignatureLine),
+        // A second block of signatures makes the first one part of the text.
+        (format!("{note}\n{}", lines(&note)), Extension),
         (note.replace('\n', "\r\n"), ControlCharacter),
         (note.replace(ORIGIN, "a\u{0}b"), ControlCharacter),
         (note.replace(ORIGIN, "a\tb"), ControlCharacter),
         (format!("\n\n{}", lines(&note)), NotThreeLines),
-        (with_line(""), BadSignatureLine),
+        (with_line(""), NotANote),
         (with_line(&format!("- a {five}")), BadSignatureLine),
         (with_line(&format!("\u{2014}a {five}")), BadSignatureLine),
         (with_line(&format!(" \u{2014} a {five}")), BadSignatureLine),
@@ -175,12 +185,21 @@ fn each_rule_of_the_note_has_its_refusal() {
         (with_line(&format!("\u{2014} a {five} ")), BadSignatureLine),
         (with_line(&format!("\u{2014} a {five} b")), BadSignatureLine),
         (with_line(&format!("\u{2014} a+b {five}")), BadSignatureLine),
-        (with_line(&format!("\u{2014} a\u{a0}b {five}")), BadSignatureLine),
+        (
+            with_line(&format!("\u{2014} a\u{a0}b {five}")),
+            BadSignatureLine,
+        ),
         (with_line("\u{2014} a "), BadSignatureLine),
         (with_line("\u{2014} a"), BadSignatureLine),
         (with_line("\u{2014} a !!!!"), BadSignatureLine),
-        (with_line(&format!("\u{2014} a {}", STANDARD.encode([0; 4]))), BadSignatureLine),
-        (format!("{note}{}", "\u{2014} a AAAAAAA=\n".repeat(16)), TooManySignatures),
+        (
+            with_line(&format!("\u{2014} a {}", STANDARD.encode([0; 4]))),
+            BadSignatureLine,
+        ),
+        (
+            format!("{note}{}", "\u{2014} a AAAAAAA=\n".repeat(16)),
+            TooManySignatures,
+        ),
         (format!("{}{note}", " ".repeat(MAX_NOTE_BYTES)), TooLarge),
     ] {
         assert_eq!(SignedCheckpoint::parse(&bad), Err(error), "{bad:?}");
@@ -188,17 +207,20 @@ fn each_rule_of_the_note_has_its_refusal() {
 }
 
 #[test]
-fn a_note_of_exactly_the_limits_is_read() {
-    let (log, line) = (log(), "\u{2014} a AAAAAAA=\n");
-    let note = format!("{}{}", signed(&checkpoint(), &log), line.repeat(15));
-    assert!(verify(&note, &log.public).is_ok());
-    let longest = MAX_NOTE_BYTES - note.len();
-    let note = note.replace("\u{2014} a AAAAAAA=\n\u{2014} a", &{
-        let name = "n".repeat(longest + 1);
-        format!("\u{2014} {name} AAAAAAA=\n\u{2014} a")
-    });
-    assert!(note.len() > MAX_NOTE_BYTES, "the name was inserted more than once");
-    assert_eq!(verify(&note, &log.public), Err(CheckpointError::TooLarge));
+fn the_limits_are_the_last_that_is_read() {
+    let log = log();
+    let (note, line) = (signed(&checkpoint(), &log), "\u{2014} a AAAAAAA=\n");
+    let full = format!("{note}{}", line.repeat(MAX_NOTE_SIGNATURES - 1));
+    assert!(verify(&full, &log.public).is_ok());
+    let refused = Err(CheckpointError::TooManySignatures);
+    assert_eq!(verify(&format!("{full}{line}"), &log.public), refused);
+
+    let name = "a".repeat(MAX_NOTE_BYTES - note.len() - line.len());
+    let longest = format!("{note}\u{2014} a{name} AAAAAAA=\n");
+    assert_eq!(longest.len(), MAX_NOTE_BYTES);
+    assert!(verify(&longest, &log.public).is_ok());
+    let longer = format!("{note}\u{2014} aa{name} AAAAAAA=\n");
+    assert_eq!(verify(&longer, &log.public), Err(CheckpointError::TooLarge));
 }
 
 #[test]
@@ -217,7 +239,12 @@ fn signatures_of_unknown_keys_are_ignored_even_with_the_same_name_or_id() {
     assert!(verify(&format!("{body}\n{unknown}{}", lines(&note)), &log.public).is_ok());
     assert!(verify(&format!("{note}{unknown}"), &log.public).is_ok());
     let refused = verify(&format!("{body}\n{unknown}"), &log.public);
-    assert_eq!(refused, Err(CheckpointError::Unsigned { key: log.public.to_string() }));
+    assert_eq!(
+        refused,
+        Err(CheckpointError::Unsigned {
+            key: log.public.to_string()
+        })
+    );
 }
 
 #[test]
@@ -227,12 +254,17 @@ fn a_bad_signature_of_the_known_key_spoils_a_good_one() {
     let other = Checkpoint::new(ORIGIN, 71, checkpoint.root()).unwrap();
     let short = STANDARD.encode([&log.public.id()[..], &[7; 63]].concat());
     let short = format!("\u{2014} {ORIGIN} {short}\n");
-    let refused = Err(CheckpointError::BadSignature { name: ORIGIN.to_owned() });
+    let refused = Err(CheckpointError::BadSignature {
+        name: ORIGIN.to_owned(),
+    });
     for bad in [lines(&signed(&other, &log)), &short] {
         assert_eq!(verify(&format!("{good}{bad}"), &log.public), refused);
         let first = format!("{}\n{bad}{}", checkpoint.body(), lines(&good));
         assert_eq!(verify(&first, &log.public), refused);
-        assert_eq!(verify(&format!("{}\n{bad}", checkpoint.body()), &log.public), refused);
+        assert_eq!(
+            verify(&format!("{}\n{bad}", checkpoint.body()), &log.public),
+            refused
+        );
     }
     assert!(verify(&format!("{good}{}", lines(&good)), &log.public).is_ok());
 }
@@ -278,12 +310,16 @@ proptest! {
 
     #[test]
     fn what_we_read_is_what_the_independent_crates_read(
-        origin in "[a-c +\u{a0}]{0,3}", size in "[0-9]{0,3}|\\+1", extra in "\n?|x\n",
-        signatures in proptest::collection::vec("(\u{2014} )?[a-b+]{0,2} (AAAAAAA=|AAAA)?", 0..4),
+        origin in "[a-c +\u{a0}]{0,3}", size in "[1-9][0-9]{0,3}|0|[0-9]{0,2}|\\+1",
+        extra in prop_oneof![4 => Just(""), 1 => Just("\n"), 1 => Just("x\n")],
+        signatures in proptest::collection::vec(prop_oneof![
+            4 => "\u{2014} [ab\u{e9}]{1,2} (AAAAAAA=|AAAAAAAA)",
+            1 => "(\u{2014} ?)?[ab+\u{a0}]{0,2} ?(AAAAAAA=|AAAAAA==|AAAAAAB=|A)?",
+        ], 0..4),
     ) {
         let root = hash_to_base64(&empty_root());
-        let lines: String = signatures.iter().map(|line| format!("{line}\n")).collect();
-        let note = format!("{origin}\n{size}\n{root}\n{extra}\n{lines}");
+        let lines = signatures.join("\n");
+        let note = format!("{origin}\n{size}\n{root}\n{extra}\n{lines}\n");
         let theirs = signed_note::Note::from_bytes(note.as_bytes()).ok().and_then(|note| {
             let body = tlog_tiles::Checkpoint::from_bytes(note.text()).ok()?;
             body.extension().is_empty().then(|| body.to_bytes())
