@@ -57,8 +57,8 @@ impl Window {
     /// Start and end of every occurrence that can matter to [`Windows::state`] at `now`.
     fn occurrences(&self, now: jiff::Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
         let today = self.zone.to_datetime(now).date();
-        // Two days back: from 23:30, 24 elapsed hours over a spring change end on the second day
-        // after. Nine ahead: what starts within `MAX_LOOK_AHEAD` and the day it may end in.
+        // Over a spring change, 24 elapsed hours from 23:30 end on the second day after, and the
+        // 8 days of `MAX_LOOK_AHEAD` on the ninth.
         (-2..=9)
             .filter_map(move |n| today.checked_add(n.days()).ok())
             .filter(|date| self.days.contains(&date.weekday()))
@@ -351,13 +351,10 @@ mod tests {
     #[test]
     fn full_days_touch_except_on_the_day_of_25_hours() {
         let paris = only(&[], "00:00", 1440, "Europe/Paris");
-        let now = at("2026-06-10T12:00");
-        assert_eq!(
-            paris.state(now),
-            WindowState::Open {
-                until: now.plus(MAX_LOOK_AHEAD)
-            }
-        );
+        for now in [at("2026-06-10T12:00"), at("2026-03-22T22:30")] {
+            let until = now.plus(MAX_LOOK_AHEAD); // the second: the ninth day, 00:30
+            assert_eq!(paris.state(now), WindowState::Open { until });
+        }
         let autumn = WindowState::Open {
             until: at("2026-10-25T22:00"),
         };

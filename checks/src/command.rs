@@ -1,0 +1,214 @@
+//! The one module that starts programs: an absolute path, an argument vector, an empty environment, a
+//! time limit, an output cap. No shell.
+
+use std::io::Read;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use compliance_protocol::name::AbsPath;
+use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+use crate::host::HostError;
+
+/// An argument vector whose first part is an absolute path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct Argv {
+    program: AbsPath,
+    arguments: Vec<String>,
+}
+
+/// The list is not an argument vector that we run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an argv is 1 to 64 strings without NUL, 32 KiB in all, the first an absolute path: no shell finds it")]
+pub struct NotAnArgv;
+
+impl TryFrom<Vec<String>> for Argv {
+    type Error = NotAnArgv;
+
+    fn try_from(parts: Vec<String>) -> Result<Self, NotAnArgv> {
+        let bytes: usize = parts.iter().map(String::len).sum();
+        let fits = parts.len() <= 64 && bytes <= 32 * 1024 && !parts.iter().any(|p| p.contains('\0'));
+        let mut parts = parts.into_iter();
+        let program = parts.next().and_then(|first| first.parse().ok());
+        match program {
+            Some(program) if fits => Ok(Self { program, arguments: parts.collect() }),
+            _ => Err(NotAnArgv),
+        }
+    }
+}
+
+impl From<Argv> for Vec<String> {
+    fn from(argv: Argv) -> Self {
+        std::iter::once(argv.program.into()).chain(argv.arguments).collect()
+    }
+}
+
+/// A program to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// What to run.
+    pub argv: Argv,
+    /// How long it may take before its whole process group is killed.
+    pub limit: Duration,
+    /// How many bytes it may print on each of stdout and stderr before it is killed.
+    pub output_cap: usize,
+}
+
+/// What a program that ended by itself left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed on stdout.
+    pub stdout: Vec<u8>,
+    /// What it printed on stderr.
+    pub stderr: Vec<u8>,
+}
+
+enum End {
+    Exited,
+    Overflow,
+}
+
+struct Stream {
+    is_stdout: bool,
+    bytes: Vec<u8>,
+}
+
+/// Runs `command` in a process group of its own. Over its time or its cap, the group is killed.
+pub fn run(command: &Command) -> Result<Output, HostError> {
+    let what = command.argv.program.to_string();
+    let mut child = spawn(&command.argv).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => HostError::ToolMissing(what.clone()),
+        _ => HostError::from_io(&what, &error),
+    })?;
+    let (ends, ended) = mpsc::channel();
+    let streams = watch_output(&mut child, command.output_cap, &ends);
+    let pid = watch_exit(&child, ends);
+    let end = match ended.recv_timeout(command.limit) {
+        Ok(End::Exited) => Ok(()),
+        Ok(End::Overflow) => {
+            Err(HostError::TooLarge { what: what.clone(), limit: command.output_cap })
+        }
+        Err(_) => Err(HostError::TimedOut { what: what.clone(), limit: command.limit }),
+    };
+    // The child is not reaped yet, so its group's number cannot have been given to anybody else.
+    let _ = killpg(pid, Signal::SIGKILL);
+    let status = child.wait().map_err(|error| HostError::from_io(&what, &error))?;
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    // With the group dead its pipes close at once, unless somebody who left the group holds them.
+    while let Ok(stream) = streams.recv_timeout(GRACE) {
+        *(if stream.is_stdout { &mut stdout } else { &mut stderr }) = stream.bytes;
+    }
+    if ended.try_iter().any(|late| matches!(late, End::Overflow)) {
+        return Err(HostError::TooLarge { what, limit: command.output_cap });
+    }
+    end.map(|()| Output { code: status.code(), stdout, stderr })
+}
+
+const GRACE: Duration = Duration::from_secs(1);
+
+#[allow(clippy::disallowed_methods)] // This is the one module that may.
+fn spawn(argv: &Argv) -> std::io::Result<Child> {
+    std::process::Command::new(argv.program.as_str())
+        .args(&argv.arguments)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+}
+
+/// Reads both streams to their ends or one byte past the cap.
+fn watch_output(child: &mut Child, cap: usize, ends: &Sender<End>) -> Receiver<Stream> {
+    let (sender, streams) = mpsc::channel();
+    let stdout = child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    let stderr = child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn Read + Send>);
+    for (is_stdout, pipe) in [(true, stdout), (false, stderr)] {
+        let (Some(pipe), sender, ends) = (pipe, sender.clone(), ends.clone()) else { continue };
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
+            let _ = pipe.take(limit).read_to_end(&mut bytes);
+            if bytes.len() > cap {
+                let _ = ends.send(End::Overflow);
+            }
+            let _ = sender.send(Stream { is_stdout, bytes });
+        });
+    }
+    streams
+}
+
+/// Sends [`End::Exited`] when the child has ended, without reaping it.
+fn watch_exit(child: &Child, ends: Sender<End>) -> Pid {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    thread::spawn(move || {
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while waitid(Id::Pid(pid), flags) == Err(nix::errno::Errno::EINTR) {}
+        let _ = ends.send(End::Exited);
+    });
+    pid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, limit_ms: u64, output_cap: usize) -> Result<Output, HostError> {
+        let argv = Argv::try_from(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()]);
+        run(&Command { argv: argv.unwrap(), limit: Duration::from_millis(limit_ms), output_cap })
+    }
+
+    #[test]
+    fn a_program_gets_an_empty_environment_and_its_output_and_code_come_back() {
+        let output = sh("echo out; echo err >&2; echo \"${HOME-none}\"; exit 3", 10_000, 1000).unwrap();
+        assert_eq!(output.code, Some(3));
+        assert_eq!(output.stdout, b"out\nnone\n");
+        assert_eq!(output.stderr, b"err\n");
+    }
+
+    #[test]
+    fn a_program_over_its_time_is_killed_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = sh(&format!("cat {0} & cat {0}", fifo.display()), 100, 1000).unwrap_err();
+        assert!(matches!(error, HostError::TimedOut { .. }), "{error}");
+        // Nobody holds the pipe any more: a non-blocking writer finds no reader.
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let open = std::fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(&fifo);
+        assert_eq!(open.unwrap_err().raw_os_error(), Some(nix::libc::ENXIO));
+    }
+
+    #[test]
+    fn a_program_that_prints_too_much_is_killed() {
+        let error = sh("while :; do echo xxxxxxxxxxxxxxxx; done", 10_000, 1000).unwrap_err();
+        assert_eq!(error, HostError::TooLarge { what: "/bin/sh".to_owned(), limit: 1000 });
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let argv = Argv::try_from(vec!["/nonexistent/tool".to_owned()]).unwrap();
+        let command = Command { argv, limit: GRACE, output_cap: 10 };
+        assert_eq!(run(&command), Err(HostError::ToolMissing("/nonexistent/tool".to_owned())));
+    }
+
+    #[test]
+    fn an_argv_needs_an_absolute_program() {
+        for bad in [vec![], vec!["tar".to_owned()], vec!["/bin/../x".to_owned()], vec!["/x".to_owned(), "\0".to_owned()]] {
+            assert_eq!(Argv::try_from(bad), Err(NotAnArgv));
+        }
+    }
+}

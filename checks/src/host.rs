@@ -1,0 +1,114 @@
+//! The host as checks and remedies see it. `LinuxHost` is the real one.
+
+use std::time::Duration;
+
+use compliance_protocol::digest::Digest;
+use compliance_protocol::name::AbsPath;
+use compliance_protocol::time::Timestamp;
+
+use crate::command::{Command, Output};
+
+/// What can be asked of the host. Nothing but [`Host::run`] can change it, and that only by what it runs.
+pub trait Host: Send + Sync {
+    /// The file at `path`, links followed.
+    fn stat(&self, path: &AbsPath) -> Result<FileStat, HostError>;
+
+    /// The contents of the file at `path`, at most `limit` bytes; a longer one is an error.
+    fn read(&self, path: &AbsPath, limit: usize) -> Result<Vec<u8>, HostError>;
+
+    /// The digest of the file at `path`, which may be large. Taken anew when the file changed.
+    fn sha256(&self, path: &AbsPath) -> Result<Digest, HostError>;
+
+    /// Runs a program to its end or its limit.
+    fn run(&self, command: &Command) -> Result<Output, HostError>;
+}
+
+/// What the kernel says about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileStat {
+    /// Device number.
+    pub dev: u64,
+    /// Inode number.
+    pub ino: u64,
+    /// Length in bytes.
+    pub size: u64,
+    /// Last change of the contents.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+    /// A regular file, not a folder, device or socket.
+    pub regular: bool,
+}
+
+/// Why the host gave no answer. All but [`HostError::NotFound`] mean: could not look.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostError {
+    /// There is no such file. Whether that is drift or doubt is for the check to say.
+    #[error("{0} is not there")]
+    NotFound(String),
+    /// Not allowed to look.
+    #[error("no permission to read {0}")]
+    Denied(String),
+    /// More than what was asked for.
+    #[error("{what} is larger than {limit} bytes")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// No answer in time.
+    #[error("{what} did not answer within {limit:?}")]
+    TimedOut {
+        /// What.
+        what: String,
+        /// The time limit.
+        limit: Duration,
+    },
+    /// The tool that would answer is not installed.
+    #[error("{0} is not installed")]
+    ToolMissing(String),
+    /// An answer that cannot be read.
+    #[error("{what} cannot be read: {why}")]
+    Garbage {
+        /// What.
+        what: String,
+        /// Why, without its contents.
+        why: String,
+    },
+    /// Any other error of the operating system.
+    #[error("{what}: {why}")]
+    Io {
+        /// What.
+        what: String,
+        /// The system's words.
+        why: String,
+    },
+}
+
+impl HostError {
+    /// The same error about `what`: for evidence, which names nothing that the baseline does not name.
+    #[must_use]
+    pub fn about(self, what: &str) -> Self {
+        let what = what.to_owned();
+        match self {
+            Self::NotFound(_) => Self::NotFound(what),
+            Self::Denied(_) => Self::Denied(what),
+            Self::TooLarge { limit, .. } => Self::TooLarge { what, limit },
+            Self::TimedOut { limit, .. } => Self::TimedOut { what, limit },
+            Self::ToolMissing(_) => Self::ToolMissing(what),
+            Self::Garbage { why, .. } => Self::Garbage { what, why },
+            Self::Io { why, .. } => Self::Io { what, why },
+        }
+    }
+
+    /// Names what the operating system refused.
+    pub fn from_io(what: &str, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+        match error.kind() {
+            NotFound | NotADirectory => Self::NotFound(what.to_owned()),
+            PermissionDenied => Self::Denied(what.to_owned()),
+            _ => Self::Io { what: what.to_owned(), why: error.to_string() },
+        }
+    }
+}
