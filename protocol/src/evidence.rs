@@ -1,6 +1,7 @@
 //! Evidence: one signed bundle for each thing done, refused, deferred or noticed.
 
 mod chain;
+pub mod export;
 mod signed;
 
 pub use chain::{Chain, ChainBreak};
