@@ -1,7 +1,7 @@
 //! Ed25519 where implementations differ: what must be refused is refused.
 //!
-//! The kinds of cases are those of "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko, SSR 2020,
-//! table 5) and of C2SP CCTV; each is built here from its definition. Project Wycheproof's vectors come
+//! The kinds of cases are those of Chalkias, Garillot and Nikolaenko, "Taming the many `EdDSAs`" (SSR
+//! 2020, table 5) and of C2SP CCTV; each is built here from its definition. Project Wycheproof's vectors come
 //! with the crate of that name.
 
 use compliance_protocol::key::{KeyError, PublicKey};

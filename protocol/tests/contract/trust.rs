@@ -126,12 +126,11 @@ fn what_cannot_be_is_refused_although_root_signed_it() {
         ("/comment", json!("hello")),
     ] {
         let mut bad = payload(&trust(2));
-        match bad.pointer_mut(pointer) {
-            Some(place) => *place = value,
-            None => {
-                let (parent, field) = pointer.rsplit_once('/').unwrap();
-                bad.pointer_mut(parent).unwrap()[field] = value;
-            }
+        if let Some(place) = bad.pointer_mut(pointer) {
+            *place = value;
+        } else {
+            let (parent, field) = pointer.rsplit_once('/').unwrap();
+            bad.pointer_mut(parent).unwrap()[field] = value;
         }
         assert!(trust(1).next(&signed(&bad, &[1, 2, 3])).is_err(), "{pointer}: {bad}");
         assert!(Trust::first(&signed(&bad, &[1, 2, 3])).is_err(), "{pointer}: {bad}");

@@ -27,12 +27,14 @@ fn kernel(synchronised: bool, off_by: i64) -> ClockReading {
 }
 
 /// A head that was verified 40 s ago and makes the feed say that it is now plus `off_by` seconds.
+#[allow(clippy::unnecessary_wraps, reason = "the table also has None in its column")]
 fn feed(off_by: i64) -> Option<HeadMark> {
     let ticket_boottime = Span::from_millis(BOOT.as_millis() - 40_000);
     Some(HeadMark { issued_at: secs(off_by - 40), ticket_boottime })
 }
 
 /// A high-water mark so many seconds from now.
+#[allow(clippy::unnecessary_wraps, reason = "the table also has None in its column")]
 fn mark(off_by: i64) -> Option<Timestamp> {
     Some(secs(off_by))
 }
