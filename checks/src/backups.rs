@@ -93,7 +93,8 @@ impl Check for Backups {
             Section::Expected(section) => section,
         };
         let seen: Vec<_> = section.jobs.iter().map(|job| (job, look(host, job))).collect();
-        let facts = seen.iter().map(|(job, facts)| (job.name.to_string(), facts.to_json())).collect();
+        let facts =
+            seen.iter().map(|(job, facts)| (job.name.to_string(), facts.to_json())).collect();
         let verdict = judge(&seen, now);
         Report { check: self.id(), version: self.version(), verdict, facts }
     }
@@ -137,15 +138,19 @@ pub fn judge(seen: &[(&BackupJob, JobFacts)], now: TrustedNow) -> Verdict {
     match (findings.is_empty(), doubts.first()) {
         (false, _) => Verdict::Drifted(findings),
         (true, Some(_)) => Verdict::Unknown(doubts.join("; ")),
-        (true, None) if seen.is_empty() => {
-            Verdict::Unknown("the baseline names no backup job, nor says why there is none".to_owned())
-        }
+        (true, None) if seen.is_empty() => Verdict::Unknown(
+            "the baseline names no backup job, nor says why there is none".to_owned(),
+        ),
         (true, None) => Verdict::Compliant,
     }
 }
 
 /// What differs from the baseline in one job, or why that cannot be said.
-pub fn judge_job(job: &BackupJob, facts: &JobFacts, now: TrustedNow) -> Result<Vec<Finding>, String> {
+pub fn judge_job(
+    job: &BackupJob,
+    facts: &JobFacts,
+    now: TrustedNow,
+) -> Result<Vec<Finding>, String> {
     let finding = |expected: String, actual: String| Finding {
         subject: job.name.to_string(),
         expected,
@@ -329,13 +334,15 @@ mod tests {
 
     #[test]
     fn each_way_of_drifting_is_found() {
-        let status = |change: fn(&mut JobStatus)| {
-            with(|facts| change(facts.status.as_mut().unwrap()))
-        };
+        let status =
+            |change: fn(&mut JobStatus)| with(|facts| change(facts.status.as_mut().unwrap()));
         assert_eq!(actual(&status(|s| s.finished_at = at(-76))), "it is 3 d 4 h old");
         assert!(actual(&status(|s| s.finished_at = at(2))).contains("from the future"));
         assert_eq!(actual(&status(|s| s.bytes = 8)), "it has 7 bytes");
-        assert_eq!(actual(&status(|s| s.sha256 = Digest::of(b"x"))), Digest::of(b"archive").to_string());
+        assert_eq!(
+            actual(&status(|s| s.sha256 = Digest::of(b"x"))),
+            Digest::of(b"archive").to_string()
+        );
         assert_eq!(actual(&status(|s| s.restore_tested_at = None)), "none was ever tested");
         assert_eq!(
             actual(&status(|s| s.restore_tested_at = Some(at(-24 * 91)))),

@@ -83,7 +83,9 @@ impl Baseline {
     /// The listed unit of that name.
     pub fn unit(&self, unit: &UnitName) -> Option<&CriticalUnit> {
         match &self.services {
-            Section::Expected(services) => services.units.iter().find(|listed| listed.unit == *unit),
+            Section::Expected(services) => {
+                services.units.iter().find(|listed| listed.unit == *unit)
+            }
             Section::NotApplicable(_) => None,
         }
     }

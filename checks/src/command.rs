@@ -26,7 +26,9 @@ pub struct Argv {
 
 /// The list is not an argument vector that we run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an argv is 1 to 64 strings without NUL, 32 KiB in all, the first an absolute path: no shell finds it")]
+#[error(
+    "an argv is 1 to 64 strings without NUL, 32 KiB in all, the first an absolute path: no shell finds it"
+)]
 pub struct NotAnArgv;
 
 impl TryFrom<Vec<String>> for Argv {
@@ -34,7 +36,8 @@ impl TryFrom<Vec<String>> for Argv {
 
     fn try_from(parts: Vec<String>) -> Result<Self, NotAnArgv> {
         let bytes: usize = parts.iter().map(String::len).sum();
-        let fits = parts.len() <= 64 && bytes <= 32 * 1024 && !parts.iter().any(|p| p.contains('\0'));
+        let fits =
+            parts.len() <= 64 && bytes <= 32 * 1024 && !parts.iter().any(|p| p.contains('\0'));
         let mut parts = parts.into_iter();
         let program = parts.next().and_then(|first| first.parse().ok());
         match program {
@@ -170,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_program_gets_an_empty_environment_and_its_output_and_code_come_back() {
-        let output = sh("echo out; echo err >&2; echo \"${HOME-none}\"; exit 3", 10_000, 1000).unwrap();
+        let output =
+            sh("echo out; echo err >&2; echo \"${HOME-none}\"; exit 3", 10_000, 1000).unwrap();
         assert_eq!(output.code, Some(3));
         assert_eq!(output.stdout, b"out\nnone\n");
         assert_eq!(output.stderr, b"err\n");
@@ -207,7 +211,12 @@ mod tests {
 
     #[test]
     fn an_argv_needs_an_absolute_program() {
-        for bad in [vec![], vec!["tar".to_owned()], vec!["/bin/../x".to_owned()], vec!["/x".to_owned(), "\0".to_owned()]] {
+        for bad in [
+            vec![],
+            vec!["tar".to_owned()],
+            vec!["/bin/../x".to_owned()],
+            vec!["/x".to_owned(), "\0".to_owned()],
+        ] {
             assert_eq!(Argv::try_from(bad), Err(NotAnArgv));
         }
     }

@@ -7,6 +7,7 @@ pub mod baseline;
 pub mod command;
 pub mod host;
 pub mod linux;
+pub mod mapping;
 pub mod report;
 mod upcoming;
 

@@ -22,7 +22,8 @@ pub struct LinuxHost {
 
 impl Host for LinuxHost {
     fn stat(&self, path: &AbsPath) -> Result<FileStat, HostError> {
-        let meta = std::fs::metadata(path.as_str()).map_err(|e| HostError::from_io(path.as_str(), &e))?;
+        let meta =
+            std::fs::metadata(path.as_str()).map_err(|e| HostError::from_io(path.as_str(), &e))?;
         Ok(stat_of(&meta))
     }
 
@@ -71,7 +72,10 @@ fn open_regular(path: &AbsPath) -> Result<File, HostError> {
     if file.metadata().map_err(failed)?.is_file() {
         Ok(file)
     } else {
-        Err(HostError::Garbage { what: path.to_string(), why: "it is not a regular file".to_owned() })
+        Err(HostError::Garbage {
+            what: path.to_string(),
+            why: "it is not a regular file".to_owned(),
+        })
     }
 }
 

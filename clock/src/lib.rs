@@ -34,7 +34,8 @@ fn discipline() -> (bool, i64, i64) {
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a live, writable `timex` for the length of the call.
     let state = unsafe { libc::adjtimex(&raw mut timex) };
-    let synchronised = (0..libc::TIME_ERROR).contains(&state) && timex.status & libc::STA_UNSYNC == 0;
+    let synchronised =
+        (0..libc::TIME_ERROR).contains(&state) && timex.status & libc::STA_UNSYNC == 0;
     let per_ms = if timex.status & libc::STA_NANO == 0 { 1_000 } else { 1_000_000 };
     (synchronised, timex.offset / per_ms, timex.maxerror / 1_000)
 }

@@ -43,7 +43,8 @@ pub fn start(identifier: &str, level: Level, format: Format) {
     };
     let registry = tracing_subscriber::registry().with(level);
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
-    let stderr = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let stderr =
+        || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // A second start in one process, as in tests, keeps the first subscriber.
     let _ = match (journal, format) {
         (Some(journal), _) => {

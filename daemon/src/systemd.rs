@@ -1,4 +1,4 @@
-//! What we tell systemd (sd_notify(3)). Outside systemd each of these does nothing.
+//! What we tell systemd (`sd_notify(3)`). Outside systemd each of these does nothing.
 
 use std::time::Duration;
 

@@ -1,1 +1,20 @@
-//! placeholder
+//! The policy enforcement point of the appliance: it verifies, observes, decides, heals and signs.
+//!
+//! It speaks to the agent over a Unix socket and to nobody else; there is no HTTP, no TLS and no name
+//! resolution in its dependency tree.
+
+pub mod admit;
+pub mod authorise;
+pub mod config;
+pub mod effect;
+pub mod engine;
+pub mod enrol;
+pub mod evidence;
+pub mod export;
+pub mod gates;
+pub mod ledger;
+pub mod load;
+pub mod observe;
+pub mod serve;
+pub mod socket;
+pub mod table;

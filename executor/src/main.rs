@@ -1,2 +1,155 @@
-//! placeholder
-fn main() {}
+//! `compliance-executor`: see `compliance-executor help`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use compliance_checks::linux::LinuxHost;
+use compliance_checks::{Verdict, baseline::Baseline};
+use compliance_daemon::{config, log};
+use compliance_executor::config::Config;
+use compliance_executor::effect::Tools;
+use compliance_executor::{enrol, load, serve, socket, table};
+
+const HELP: &str = "\
+compliance-executor: verifies, observes, decides, heals, signs
+
+  serve --config FILE             run
+  check --config FILE [--json]    run the six checks once, change nothing
+  enrol --config FILE [--json]    make this appliance's keys; prints what the control plane needs
+  export DIR --config FILE        write all evidence as files that anybody can verify
+  pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
+  check-config --config FILE      say whether the configuration is valid
+
+Exit codes: 0 it holds, 1 it does not, 2 it could not be done.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "compliance-executor: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<ExitCode> {
+    let arguments = Arguments::parse(arguments)?;
+    let (Some(command), Some(path)) = (arguments.command.as_deref(), &arguments.config) else {
+        return if arguments.command.as_deref().is_some_and(|word| matches!(word, "help" | "--help"))
+        {
+            print(HELP)
+        } else {
+            bail!("a command and --config FILE are needed\n\n{HELP}")
+        };
+    };
+    let config: Config = config::read(path)?;
+    if let Some(why) = config.contradiction() {
+        bail!("{} is not a valid configuration: {why}", path.display());
+    }
+    match command {
+        "serve" => {
+            log::start("compliance-executor", config.log.level, config.log.format);
+            serve_until_stopped(&config)
+        }
+        "check" => check(&config, arguments.json),
+        "enrol" => {
+            let enrolled = enrol::enrol(&config, &mut load::random())?;
+            let text = format!("{}{}", enrolled.csr, enrolled.evidence_pub);
+            print(&if arguments.json { serde_json::to_string(&enrolled)? + "\n" } else { text })
+        }
+        "export" => {
+            let dir = arguments.word.context("export needs a directory")?;
+            let (trust, _, ledger) = load::documents(&config)?;
+            let evidence = &trust.roles.evidence;
+            let count = compliance_executor::export::export(&ledger, evidence, &trust.log, &dir)?;
+            print(&format!("{count} bundles in {}\n", dir.display()))
+        }
+        "pause" => {
+            let length = arguments.length.context("pause needs --for DURATION, such as 4h")?;
+            let until = load::pause(&config, length, load::random())?;
+            print(&format!("nothing is healed without an order until {until}\n"))
+        }
+        "check-config" => print(&format!("{} is valid\n", path.display())),
+        other => bail!("there is no command {other:?}\n\n{HELP}"),
+    }
+}
+
+fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
+    // Before any thread starts and before the socket is there to be asked.
+    let engine = load::engine(config, load::random())?;
+    let listener = socket::listener(config.socket.as_deref()).context("the executor's socket")?;
+    let tools = Tools { systemctl: config.systemctl.clone() };
+    serve::serve(engine, listener, config.agent_uid, Arc::new(LinuxHost::default()), tools)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(config: &Config, as_json: bool) -> Result<ExitCode> {
+    let (_, baseline, ledger): (_, Result<Baseline, String>, _) = load::documents(config)?;
+    let observed = load::look(&baseline, &ledger, &LinuxHost::default())?;
+    let text =
+        if as_json { table::json(&observed).to_string() + "\n" } else { table::text(&observed) };
+    print(&text)?;
+    let green =
+        |verdict: &Verdict| matches!(verdict, Verdict::Compliant | Verdict::NotApplicable(_));
+    let holds = observed.iter().all(|observed| green(&observed.report().verdict));
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The command line, parsed by hand: the appliance's binaries carry no argument parser.
+#[derive(Debug, Default)]
+struct Arguments {
+    command: Option<String>,
+    word: Option<PathBuf>,
+    config: Option<PathBuf>,
+    length: Option<compliance_protocol::time::Span>,
+    json: bool,
+}
+
+impl Arguments {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let mut parsed = Self::default();
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            match argument.as_str() {
+                "--json" => parsed.json = true,
+                "--config" => {
+                    parsed.config = Some(rest.next().context("--config needs a file")?.into());
+                }
+                "--for" => {
+                    let text = rest.next().context("--for needs a duration, such as 4h")?;
+                    parsed.length = Some(parse_length(text)?);
+                }
+                option if option.starts_with("--") && option != "--help" => {
+                    bail!("there is no option {option}\n\n{HELP}")
+                }
+                word if parsed.command.is_none() => parsed.command = Some(word.to_owned()),
+                word if parsed.word.is_none() => parsed.word = Some(word.into()),
+                word => bail!("what is {word:?} for?\n\n{HELP}"),
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+/// At most a week: a pause must end by itself within a time that somebody still remembers it.
+fn parse_length(text: &str) -> Result<compliance_protocol::time::Span> {
+    let span: jiff::SignedDuration =
+        text.parse().with_context(|| format!("{text:?} is not a duration, such as 4h or 30m"))?;
+    let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    let length = compliance_protocol::time::Span::from_millis(ms);
+    let longest = compliance_executor::authorise::MAX_PAUSE;
+    if ms <= 0 || length > longest {
+        bail!("healing can be paused for {longest} at most, and for some time at least");
+    }
+    Ok(length)
+}
+
+fn print(text: &str) -> Result<ExitCode> {
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}

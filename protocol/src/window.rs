@@ -1,8 +1,8 @@
 //! Maintenance windows: when a site lets disruptive things happen.
 //!
-//! A window is a *civil start in its zone plus an elapsed length*, so a change to or from summer time
-//! never shortens, lengthens or skips one. A start that falls in a spring gap moves on by the gap
-//! (02:30 becomes 03:30); one that comes twice in autumn means the first.
+//! A window is a *civil start in its zone plus an elapsed length*, so a change to or from summer
+//! time never shortens, lengthens or skips one. A start that falls in a spring gap moves on by the
+//! gap (02:30 becomes 03:30); one that comes twice in autumn means the first.
 
 use jiff::ToSpan as _;
 use jiff::civil::{Time, Weekday};
@@ -20,7 +20,7 @@ pub const MAX_LOOK_AHEAD: Span = Span::from_hours(8 * 24);
 /// One window that comes back every week: half-open, the end is outside.
 ///
 /// In TOML `{ days = ["mon", "tue"], start = "02:00", length_min = 120, zone = "Europe/Paris" }`.
-/// `days` may be left out or empty, which means every day; it is always written, Monday first.
+/// `days` may be left out, which means every day; it is always written, Monday first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "WindowForm", into = "WindowForm")]
 pub struct Window {
@@ -33,10 +33,10 @@ pub struct Window {
 impl Window {
     /// Parses a window.
     ///
-    /// `days` are the days it starts on, `mon` to `sun`; none means every day. `start` is civil time
-    /// in `zone`, `HH:MM`. `length_min` is in elapsed minutes, 1 to 1440. `zone` is a name from the
-    /// IANA time zone database that this program was built with, in any case; the system's own
-    /// database is never read.
+    /// `days` are the days it starts on, `mon` to `sun`; none means every day. `start` is civil
+    /// time in `zone`, `HH:MM`. `length_min` is in elapsed minutes, 1 to 1440. `zone` is a name
+    /// from the IANA time zone database that this program was built with, in upper or lower case;
+    /// the system's own database is never read.
     pub fn new(
         days: &[&str],
         start: &str,
@@ -65,9 +65,7 @@ impl Window {
             .filter_map(|date| {
                 let civil = date.to_datetime(self.start);
                 let start = self.zone.to_ambiguous_timestamp(civil).compatible().ok()?;
-                let end = start
-                    .checked_add(i64::from(self.length_min).minutes())
-                    .ok()?;
+                let end = start.checked_add(i64::from(self.length_min).minutes()).ok()?;
                 let ours = |at: jiff::Timestamp| Timestamp::from_millis(at.as_millisecond());
                 Some((ours(start), ours(end)))
             })
@@ -107,9 +105,7 @@ impl Windows {
             until = until.max(end);
         }
         if until > now {
-            WindowState::Open {
-                until: until.min(now.plus(MAX_LOOK_AHEAD)),
-            }
+            WindowState::Open { until: until.min(now.plus(MAX_LOOK_AHEAD)) }
         } else {
             WindowState::Closed { next }
         }
@@ -135,6 +131,9 @@ pub enum WindowState {
 /// Why a window or a set of windows is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
+    /// An empty list of days.
+    #[error("a window without days never opens: leave `days` out for every day, or drop the window")]
+    NoDay,
     /// Not one of the seven names.
     #[error("{0:?} is not a day: write mon, tue, wed, thu, fri, sat or sun, in lower case")]
     Day(String),
@@ -169,30 +168,20 @@ const DAYS: [(&str, Weekday); 7] = [
 ];
 
 fn parse_days(names: &[&str]) -> Result<Vec<Weekday>, WindowError> {
-    if let Some(other) = names
-        .iter()
-        .find(|name| DAYS.iter().all(|(day, _)| day != *name))
-    {
+    if let Some(other) = names.iter().find(|name| DAYS.iter().all(|(day, _)| day != *name)) {
         return Err(WindowError::Day((*other).to_owned()));
     }
-    let meant = DAYS
-        .iter()
-        .filter(|(name, _)| names.is_empty() || names.contains(name));
+    let meant = DAYS.iter().filter(|(name, _)| names.is_empty() || names.contains(name));
     let days: Vec<_> = meant.map(|(_, day)| *day).collect();
     if names.len() > days.len() {
-        return Err(WindowError::DayTwice(
-            names.iter().map(|&name| name.to_owned()).collect(),
-        ));
+        return Err(WindowError::DayTwice(names.iter().map(|&name| name.to_owned()).collect()));
     }
     Ok(days)
 }
 
 fn parse_start(text: &str) -> Result<Time, WindowError> {
     // One spelling only: jiff also reads "02", "T02:00" and "02:00:00".
-    let start = text
-        .parse()
-        .ok()
-        .filter(|start| write_start(*start) == text);
+    let start = text.parse().ok().filter(|start| write_start(*start) == text);
     start.ok_or_else(|| WindowError::Start(text.to_owned()))
 }
 
@@ -211,22 +200,28 @@ fn parse_zone(name: &str) -> Result<TimeZone, WindowError> {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WindowForm {
-    #[serde(default)]
+    #[serde(default = "every_day")]
     days: Vec<String>,
     start: String,
     length_min: i64, // wider than the range, so that what is outside gets our sentence, not serde's
     zone: String,
 }
 
+fn every_day() -> Vec<String> {
+    DAYS.iter().map(|(name, _)| (*name).to_owned()).collect()
+}
+
 impl TryFrom<WindowForm> for Window {
     type Error = WindowError;
 
     fn try_from(form: WindowForm) -> Result<Self, WindowError> {
+        // Somebody who empties the list means to close the window, not to open it daily.
+        if form.days.is_empty() {
+            return Err(WindowError::NoDay);
+        }
         let days: Vec<_> = form.days.iter().map(String::as_str).collect();
-        let length = form
-            .length_min
-            .try_into()
-            .map_err(|_| WindowError::Length(form.length_min))?;
+        let length =
+            form.length_min.try_into().map_err(|_| WindowError::Length(form.length_min))?;
         Self::new(&days, &form.start, length, &form.zone)
     }
 }
@@ -291,14 +286,8 @@ mod tests {
         let opens = WindowState::Closed { next: Some(start) };
         assert_eq!(windows.state(just_before(start)), opens);
         assert_eq!(windows.state(start), WindowState::Open { until });
-        assert_eq!(
-            windows.state(just_before(until)),
-            WindowState::Open { until }
-        );
-        assert!(
-            matches!(windows.state(until), WindowState::Closed { .. }),
-            "{until}"
-        );
+        assert_eq!(windows.state(just_before(until)), WindowState::Open { until });
+        assert!(matches!(windows.state(until), WindowState::Closed { .. }), "{until}");
     }
 
     #[test]
@@ -355,13 +344,9 @@ mod tests {
             let until = now.plus(MAX_LOOK_AHEAD); // the second: the ninth day, 00:30
             assert_eq!(paris.state(now), WindowState::Open { until });
         }
-        let autumn = WindowState::Open {
-            until: at("2026-10-25T22:00"),
-        };
+        let autumn = WindowState::Open { until: at("2026-10-25T22:00") };
         assert_eq!(paris.state(at("2026-10-20T12:00")), autumn);
-        let next = WindowState::Closed {
-            next: Some(at("2026-10-25T23:00")),
-        };
+        let next = WindowState::Closed { next: Some(at("2026-10-25T23:00")) };
         assert_eq!(paris.state(at("2026-10-25T22:00")), next);
     }
 
@@ -385,10 +370,7 @@ mod tests {
     fn without_windows_it_is_never_open() {
         let never = WindowState::Closed { next: None };
         assert_eq!(Windows::default().state(at("2026-11-18T02:00")), never);
-        assert_eq!(
-            serde_json::from_str::<Windows>("[]").unwrap(),
-            Windows::default()
-        );
+        assert_eq!(serde_json::from_str::<Windows>("[]").unwrap(), Windows::default());
     }
 
     #[test]
@@ -413,10 +395,7 @@ mod tests {
             r#"{"days":["mon","sun"],"start":"02:00","length_min":120,"zone":"Europe/Paris"}"#
         );
         let all = ["sun", "sat", "fri", "thu", "wed", "tue", "mon"];
-        assert_eq!(
-            window(&[], "00:00", 1, "utc"),
-            window(&all, "00:00", 1, "UTC")
-        );
+        assert_eq!(window(&[], "00:00", 1, "utc"), window(&all, "00:00", 1, "UTC"));
         let every = toml::to_string(&window(&[], "23:59", 1, "UTC")).unwrap();
         assert!(every.starts_with(r#"days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]"#));
     }
@@ -427,22 +406,13 @@ mod tests {
             let mut form = serde_json::to_value(window(&[], "02:00", 60, "UTC")).unwrap();
             match bad {
                 "nothing" => form.as_object_mut().unwrap().remove(key),
-                bad => form
-                    .as_object_mut()
-                    .unwrap()
-                    .insert(key.into(), bad.parse().unwrap()),
+                bad => form.as_object_mut().unwrap().insert(key.into(), bad.parse().unwrap()),
             };
-            let error = serde_json::from_value::<Window>(form)
-                .unwrap_err()
-                .to_string();
+            let error = serde_json::from_value::<Window>(form).unwrap_err().to_string();
             assert!(error.contains(sentence), "{key} = {bad}: {error}");
         };
         for bad in "Mon|monday||mon |1|lun".split('|') {
-            refused(
-                "days",
-                &format!("[{bad:?}]"),
-                "write mon, tue, wed, thu, fri, sat or sun",
-            );
+            refused("days", &format!("[{bad:?}]"), "write mon, tue, wed, thu, fri, sat or sun");
         }
         refused("days", r#"["mon","tue","mon"]"#, "write each day once");
         let starts = "2:00|02|0200|T02:00|02:00:00|02:00:30|02:00.5|24:00|23:60|2am|| 02:00|02:00 |\
@@ -472,9 +442,7 @@ mod tests {
         assert!(Windows::new(some(MAX_WINDOWS)).is_ok());
         assert_eq!(Windows::new(some(33)), Err(WindowError::TooMany(33)));
         let json = serde_json::to_string(&some(33)).unwrap();
-        let error = serde_json::from_str::<Windows>(&json)
-            .unwrap_err()
-            .to_string();
+        let error = serde_json::from_str::<Windows>(&json).unwrap_err().to_string();
         assert!(error.contains("write at most 32"), "{error}");
     }
 
@@ -514,10 +482,10 @@ mod tests {
         ms.prop_map(Timestamp::from_millis)
     }
 
-    /// The model: which minutes are open, from `first` on, for 16 days. Needs only offsets from jiff.
+    /// The model: which minutes are open, from `first` on, for 16 days. Asks jiff for offsets only.
     ///
-    /// Goes through half hours (all changes in [`ZONES`] are at such), and through the civil minutes
-    /// that each is the first to pass; those that a gap leaves out count on from its end.
+    /// Goes through half hours (all changes in [`ZONES`] are at such), and through the civil
+    /// minutes that each is the first to pass; those that a gap leaves out count on from its end.
     fn open_minutes(windows: &Windows, first: i64) -> Vec<bool> {
         let mut open = vec![false; 16 * 1440];
         for window in &windows.0 {
@@ -528,16 +496,14 @@ mod tests {
                 let civil = minute + i64::from(window.zone.to_offset(instant).seconds()) / 60;
                 passed = if passed == i64::MIN { civil } else { passed };
                 for wanted in passed..civil + 30 {
-                    let weekday = (wanted.div_euclid(1440) + 3).rem_euclid(7); // 1970-01-01: Thursday
+                    // 1970-01-01 was a Thursday.
+                    let weekday = (wanted.div_euclid(1440) + 3).rem_euclid(7);
                     let day = DAYS[usize::try_from(weekday).unwrap()].1;
                     if wanted.rem_euclid(1440) == time && window.days.contains(&day) {
                         let after = wanted - if wanted < civil { passed } else { civil };
                         let start = usize::try_from(minute - first + after).unwrap();
                         let length = usize::from(window.length_min);
-                        open.iter_mut()
-                            .skip(start)
-                            .take(length)
-                            .for_each(|open| *open = true);
+                        open.iter_mut().skip(start).take(length).for_each(|open| *open = true);
                     }
                 }
                 passed = passed.max(civil + 30);
@@ -578,7 +544,8 @@ mod tests {
             let json = serde_json::to_string(&windows).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Windows>(&json).unwrap(), &windows);
             let file = BTreeMap::from([("windows", &windows)]);
-            let back: BTreeMap<String, Windows> = toml::from_str(&toml::to_string(&file).unwrap()).unwrap();
+            let file = toml::to_string(&file).unwrap();
+            let back: BTreeMap<String, Windows> = toml::from_str(&file).unwrap();
             prop_assert_eq!(&back["windows"], &windows);
         }
     }
@@ -603,14 +570,15 @@ mod tests {
                         continue;
                     }
                 };
-                prop_assert_eq!(windows.state(start), WindowState::Open { until: start.plus(length) });
                 now = start.plus(length);
+                prop_assert_eq!(windows.state(start), WindowState::Open { until: now });
                 let instant = jiff::Timestamp::from_millisecond(start.as_millis()).unwrap();
                 let date = window.zone.to_datetime(instant).date();
                 if date.year() > year { break }
                 if date.year() == year { started.push(date) }
             }
-            let dates = jiff::civil::date(year, 1, 1).series(1.day()).take_while(|d| d.year() == year);
+            let dates = jiff::civil::date(year, 1, 1).series(1.day());
+            let dates = dates.take_while(|date| date.year() == year);
             let listed: Vec<_> = dates.filter(|d| window.days.contains(&d.weekday())).collect();
             prop_assert_eq!(started, listed);
         }

@@ -19,7 +19,9 @@ pub struct PrivateKey {
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateKeyError {
     /// Not an Ed25519 private key in PKCS#8 PEM.
-    #[error("this is not an Ed25519 private key in PKCS#8 PEM (make one with `compliancectl key generate`)")]
+    #[error(
+        "this is not an Ed25519 private key in PKCS#8 PEM (make one with `compliancectl key generate`)"
+    )]
     NotAKey,
     /// Its public half is refused.
     #[error(transparent)]

@@ -1,0 +1,158 @@
+//! The executor's configuration, `executor.toml`.
+
+use std::path::PathBuf;
+
+use compliance_checks::CheckId;
+use compliance_daemon::log;
+use compliance_protocol::evidence::Mode;
+use compliance_protocol::name::{AbsPath, Site, Tenant};
+use compliance_protocol::time::Span;
+use compliance_protocol::window::Windows;
+use serde::Deserialize;
+
+/// What `executor.toml` says.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// The site.
+    pub site: Site,
+    /// How the appliance is sold.
+    pub mode: Mode,
+    /// The reseller; required in reseller mode, and only there.
+    #[serde(default)]
+    pub reseller: Option<String>,
+    /// The ledger, and the keys that `enrol` makes.
+    pub data_dir: PathBuf,
+    /// Where to listen for the agent; left out when systemd passes the socket.
+    #[serde(default)]
+    pub socket: Option<PathBuf>,
+    /// The user that the agent runs as; nobody else but root is answered.
+    pub agent_uid: u32,
+    /// The first trust file, as the system closure brings it.
+    pub trust: PathBuf,
+    /// The signed baseline, as the system closure brings it.
+    pub baseline: PathBuf,
+    /// What identifies a machine that is not NixOS.
+    #[serde(default = "default_machine_id")]
+    pub machine_id: PathBuf,
+    /// systemd's command line, for starting units; left out where there is no systemd.
+    #[serde(default)]
+    pub systemctl: Option<AbsPath>,
+    /// How often the six checks run, in milliseconds.
+    #[serde(default = "default_round_interval_ms")]
+    pub round_interval_ms: u32,
+    /// When disruptive things may be done; none means never.
+    #[serde(default)]
+    pub window: Windows,
+    /// What may be healed without an order.
+    #[serde(default)]
+    pub heal: Heal,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Logging.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How much.
+    pub level: log::Level,
+    /// How, on stderr.
+    pub format: log::Format,
+}
+
+/// What may be healed without an order, per check.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heal {
+    /// The services check.
+    pub services: HealMode,
+    /// The backups check.
+    pub backups: HealMode,
+    /// The logging check.
+    pub logging: HealMode,
+    /// The firewall check.
+    pub firewall: HealMode,
+    /// The patching check.
+    pub patching: HealMode,
+    /// The least time between two heals of the same thing, in seconds.
+    pub min_interval_s: u32,
+}
+
+/// Who may heal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealMode {
+    /// The executor, on its own.
+    Auto,
+    /// Only an order.
+    Order,
+    /// Nobody.
+    Never,
+}
+
+impl Default for Heal {
+    fn default() -> Self {
+        Self {
+            services: HealMode::Auto,
+            backups: HealMode::Auto,
+            logging: HealMode::Auto,
+            firewall: HealMode::Auto,
+            patching: HealMode::Order,
+            min_interval_s: 60,
+        }
+    }
+}
+
+impl Heal {
+    /// Who may heal what `check` finds. Encryption is never healed: only a person can.
+    pub fn mode(&self, check: CheckId) -> HealMode {
+        match check {
+            CheckId::Patching => self.patching,
+            CheckId::Services => self.services,
+            CheckId::Backups => self.backups,
+            CheckId::Firewall => self.firewall,
+            CheckId::Logging => self.logging,
+            CheckId::Encryption => HealMode::Never,
+        }
+    }
+}
+
+impl Config {
+    /// What cannot be said by types: the reseller is named in reseller mode, and only there; rounds
+    /// are at least 200 ms apart.
+    pub fn contradiction(&self) -> Option<&'static str> {
+        match (self.mode, &self.reseller) {
+            (Mode::Reseller, None) => Some("mode = \"reseller\" needs `reseller = \"name\"`"),
+            (Mode::Direct, Some(_)) => Some("`reseller` belongs to mode = \"reseller\" only"),
+            _ if self.round_interval_ms < 200 => Some("`round_interval_ms` is at least 200"),
+            _ => None,
+        }
+    }
+
+    /// How often the six checks run.
+    pub fn round_interval(&self) -> Span {
+        Span::from_millis(self.round_interval_ms.into())
+    }
+
+    /// The private key that signs evidence.
+    pub fn evidence_key(&self) -> PathBuf {
+        self.data_dir.join("evidence.key")
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> PathBuf {
+        self.data_dir.join("ledger.db")
+    }
+}
+
+fn default_machine_id() -> PathBuf {
+    PathBuf::from("/etc/machine-id")
+}
+
+const fn default_round_interval_ms() -> u32 {
+    15_000
+}

@@ -1,0 +1,417 @@
+//! The engine: what the executor decides and remembers. It waits for nothing and touches no host:
+//! events come in with the moment they happened, and what is to be done comes out as [`Job`]s.
+
+mod conclude;
+pub(crate) mod documents;
+mod feed;
+mod orders;
+mod outbox;
+mod rounds;
+mod status;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use compliance_checks::Report;
+use compliance_checks::baseline::Baseline;
+use compliance_protocol::clock::{ClockReading, HeadMark, TrustedNow, stepped_back, trusted_now};
+use compliance_protocol::digest::Digest;
+use compliance_protocol::envelope::Verified;
+use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
+use compliance_protocol::feed::{Nonce, Ticket};
+use compliance_protocol::local::{Answer, Connectivity, ConnectivityCause, Request};
+use compliance_protocol::name::{Id, StorePath};
+use compliance_protocol::status::CheckStatus;
+use compliance_protocol::time::{Span, Timestamp};
+use compliance_protocol::trust::Trust;
+use compliance_protocol::window::Windows;
+
+use crate::authorise::{Circumstances, Permit};
+use crate::config::Heal;
+use crate::effect::Performed;
+use crate::evidence::{Author, Draft, Moment};
+use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, LogHead, Opened, Tx};
+use crate::observe::Observed;
+
+/// Something to be done outside the engine.
+#[derive(Debug)]
+pub enum Job {
+    /// Run the six checks, and hand the result to [`Engine::round_done`].
+    Round(RoundJob),
+    /// Do this to the host, and hand the result to [`Engine::effect_done`].
+    Effect(Permit),
+}
+
+/// A round to be run.
+#[derive(Debug, Clone)]
+pub struct RoundJob {
+    /// The baseline in force, or why there is none.
+    pub baseline: Result<Arc<Baseline>, String>,
+    /// The trusted time.
+    pub now: TrustedNow,
+    /// When it was asked for.
+    pub asked: Moment,
+    /// The intents that this round concludes.
+    concludes: Vec<IntentId>,
+}
+
+/// What the engine is made of.
+pub struct Parts {
+    /// Who makes evidence.
+    pub author: Author,
+    /// The trust file in force.
+    pub trust: Trust,
+    /// The baseline in force, or why there is none.
+    pub baseline: Result<Verified<Baseline>, String>,
+    /// What identifies this machine.
+    pub machine: Machine,
+    /// The maintenance windows.
+    pub windows: Windows,
+    /// The healing policy.
+    pub heal: Heal,
+    /// How often the checks run.
+    pub round_interval: Span,
+    /// The ledger, and how it came to be open.
+    pub ledger: (Ledger, Opened),
+    /// Fills a buffer with random bytes.
+    pub random: Random,
+}
+
+/// What a baseline may be bound to.
+#[derive(Debug, Clone, Default)]
+pub struct Machine {
+    /// The running NixOS system.
+    pub running: Option<StorePath>,
+    /// The digest of the machine id's text.
+    pub machine_id_sha256: Option<Digest>,
+}
+
+/// A source of random bytes.
+pub type Random = Box<dyn FnMut(&mut [u8]) + Send>;
+
+/// The executor's mind.
+pub struct Engine {
+    author: Author,
+    trust: Trust,
+    baseline: Result<InForce, String>,
+    machine: Machine,
+    windows: Windows,
+    heal: Heal,
+    round_interval: Span,
+    ledger: Ledger,
+    random: Random,
+    high_water: Option<Timestamp>,
+    kernel_clock_only: bool,
+    ticket: Option<Outstanding>,
+    /// How far the evidence log was verified when the last ticket was given.
+    log_base: Option<LogHead>,
+    head: Option<HeadMark>,
+    doing: Option<Doing>,
+    looking: Vec<(IntentId, Intent, Moment)>,
+    board: Vec<CheckStatus>,
+    rounds: rounds::Summary,
+    next_round: Span,
+    events: VecDeque<Span>,
+    connectivity: Option<Connectivity>,
+    jobs: Vec<Job>,
+}
+
+struct InForce {
+    baseline: Arc<Baseline>,
+    sha256: Digest,
+}
+
+struct Outstanding {
+    nonce: Nonce,
+    given: Span,
+}
+
+struct Doing {
+    intent: IntentId,
+    what: Intent,
+    started: Moment,
+    /// `None` while it is under way, and after a crash, when nobody saw how it ended.
+    performed: Option<Performed>,
+    after_crash: bool,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("site", &self.author.site).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("site", &self.author.site).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Takes up where the ledger left off: what a crash interrupted is concluded by looking, never
+    /// started again.
+    pub fn start(parts: Parts, reading: ClockReading) -> Result<Self, LedgerError> {
+        let (ledger, opened) = parts.ledger;
+        let mut engine = Self {
+            high_water: ledger.fact(Fact::HighWater)?,
+            kernel_clock_only: ledger.fact::<u8>(Fact::KernelClockOnly)?.is_some(),
+            author: parts.author,
+            trust: parts.trust,
+            baseline: parts.baseline.map(documents::in_force),
+            machine: parts.machine,
+            windows: parts.windows,
+            heal: parts.heal,
+            round_interval: parts.round_interval,
+            ledger,
+            random: parts.random,
+            ticket: None,
+            log_base: None,
+            head: None,
+            doing: None,
+            looking: Vec::new(),
+            board: Vec::new(),
+            rounds: rounds::Summary::default(),
+            next_round: Span::ZERO,
+            events: VecDeque::new(),
+            connectivity: None,
+            jobs: Vec::new(),
+        };
+        let moment = engine.moment(reading);
+        engine.report_new_ledger(opened, moment)?;
+        engine.take_up_intents(moment)?;
+        Ok(engine)
+    }
+
+    /// Answers the agent.
+    pub fn handle(
+        &mut self,
+        request: Request,
+        reading: ClockReading,
+    ) -> Result<Answer, LedgerError> {
+        let moment = self.moment(reading);
+        match request {
+            Request::Ticket {} => self.give_ticket(moment),
+            Request::Feed { head, orders, checkpoint, consistency } => {
+                let fresh = self.take_feed(head.as_slice(), &orders, moment)?;
+                if fresh {
+                    self.follow_log(&checkpoint, &consistency, moment)?;
+                }
+                Ok(Answer::Feed { fresh })
+            }
+            Request::Pending { bytes } => {
+                Ok(Answer::Pending { bundles: self.ledger.pending(bytes.min(MAX_BATCH))? })
+            }
+            Request::Receipts { results, checkpoint, consistency } => {
+                self.follow_log(&checkpoint, &consistency, moment)?;
+                Ok(Answer::Receipts { recorded: self.take_receipts(&results, moment)? })
+            }
+            Request::Event { connectivity, cause } => {
+                self.note_connectivity(connectivity, cause, moment)?;
+                Ok(Answer::Event {})
+            }
+            Request::Status {} => Ok(Answer::Status { status: Box::new(self.status(moment)?) }),
+        }
+    }
+
+    /// Lets time pass: starts the next round when it is due, and looks at the orders that wait.
+    /// Returns when to call again, by `CLOCK_BOOTTIME`.
+    pub fn tick(&mut self, reading: ClockReading) -> Result<Span, LedgerError> {
+        let moment = self.moment(reading);
+        if reading.boottime >= self.next_round {
+            self.next_round =
+                Span::from_millis(reading.boottime.as_millis() + self.round_interval.as_millis());
+            self.ask_for_round(Vec::new(), moment);
+        }
+        self.consider_orders(moment)?;
+        self.report_suppressed(moment)?;
+        Ok(self.next_round)
+    }
+
+    /// An effect has ended: whether it helped is for a round to say.
+    pub fn effect_done(&mut self, performed: Performed, reading: ClockReading) {
+        let moment = self.moment(reading);
+        let Some(doing) = &mut self.doing else { return };
+        doing.performed = Some(performed);
+        let intent = doing.intent;
+        self.ask_for_round(vec![intent], moment);
+    }
+
+    /// A round has ended.
+    pub fn round_done(
+        &mut self,
+        round: RoundJob,
+        observed: &[Observed],
+        reading: ClockReading,
+    ) -> Result<(), LedgerError> {
+        let moment = self.moment(reading);
+        self.conclude(&round, observed, moment)?;
+        self.take_round(observed, moment)?;
+        // What the round's end has freed may start at once.
+        self.consider_orders(moment)
+    }
+
+    /// What is to be done now.
+    pub fn take_jobs(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.jobs)
+    }
+
+    fn give_ticket(&mut self, moment: Moment) -> Result<Answer, LedgerError> {
+        let mut nonce = [0; 16];
+        (self.random)(&mut nonce);
+        let nonce = Nonce::from_random(nonce);
+        self.ticket = Some(Outstanding { nonce, given: moment.reading.boottime });
+        self.log_base = self.ledger.log_head()?;
+        let time = self.high_water.map_or(moment.stamp(), |mark| mark.max(moment.stamp()));
+        Ok(Answer::Ticket {
+            ticket: Ticket {
+                nonce,
+                after: self.ledger.last_sequence(self.trust.epoch)?,
+                log_size: self.log_base.map_or(0, |head| head.size),
+                time,
+            },
+        })
+    }
+
+    /// Records what the agent claims about its connection. Nothing follows from it, and an agent that is
+    /// not ours any more can leave ten an hour at most.
+    fn note_connectivity(
+        &mut self,
+        connectivity: Connectivity,
+        cause: ConnectivityCause,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let hour_ago = moment.reading.boottime.as_millis() - Span::from_hours(1).as_millis();
+        self.events.retain(|at| at.as_millis() > hour_ago);
+        if self.connectivity == Some(connectivity) || self.events.len() >= 10 {
+            return Ok(());
+        }
+        self.connectivity = Some(connectivity);
+        self.events.push_back(moment.reading.boottime);
+        let (reason, detail) = match connectivity {
+            Connectivity::Lost => {
+                ("connectivity_lost", "the agent does not reach the control plane")
+            }
+            Connectivity::Restored => {
+                ("connectivity_restored", "the agent reaches the control plane again")
+            }
+        };
+        let claim = serde_json::json!({ "source": "agent", "cause": cause });
+        let draft = self
+            .draft(Trigger::of(TriggerKind::Event), Outcome::Alert, reason, detail, moment)
+            .post(claim.as_object().cloned().unwrap_or_default());
+        self.record(moment, |tx, author| tx.append(author, draft))
+    }
+
+    fn report_new_ledger(&mut self, opened: Opened, moment: Moment) -> Result<(), LedgerError> {
+        let detail = match opened {
+            Opened::Found => return Ok(()),
+            Opened::Absent => "there was no ledger; this is a new one",
+            Opened::Damaged => "the ledger was damaged and moved aside; this is a new one",
+        };
+        self.report_new_chain(detail, moment)
+    }
+
+    /// The past is lost, in part or whole: from here on orders need a clock that the kernel vouches for.
+    fn report_new_chain(&mut self, detail: &str, moment: Moment) -> Result<(), LedgerError> {
+        self.kernel_clock_only = true;
+        let trigger = Trigger::of(TriggerKind::Boot);
+        let draft = self.draft(trigger, Outcome::Alert, "ledger_new", detail, moment);
+        self.record(moment, |tx, author| {
+            tx.set_fact(Fact::KernelClockOnly, "1")?;
+            tx.append(author, draft)
+        })
+    }
+
+    fn ask_for_round(&mut self, concludes: Vec<IntentId>, moment: Moment) {
+        let baseline =
+            self.baseline.as_ref().map(|b| Arc::clone(&b.baseline)).map_err(Clone::clone);
+        let now = moment.now;
+        self.jobs.push(Job::Round(RoundJob { baseline, now, asked: moment, concludes }));
+    }
+
+    /// Commits a change together with its evidence and the latest trusted time.
+    fn record<T>(
+        &mut self,
+        moment: Moment,
+        change: impl FnOnce(&Tx<'_>, &Author) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        use compliance_protocol::clock::ClockSource::Kernel;
+        let later = moment.now.at().filter(|at| self.high_water.is_none_or(|mark| *at > mark));
+        let vouched = matches!(moment.now, TrustedNow::Known { source: Kernel, .. });
+        let author = &self.author;
+        let result = self.ledger.commit(|tx| {
+            if let Some(at) = later {
+                tx.set_fact(Fact::HighWater, &at.to_string())?;
+            }
+            let result = change(tx, author)?;
+            if vouched {
+                tx.clear_fact(Fact::KernelClockOnly)?;
+            }
+            Ok(result)
+        })?;
+        self.high_water = later.or(self.high_water);
+        self.kernel_clock_only &= !vouched;
+        Ok(result)
+    }
+
+    fn draft(
+        &mut self,
+        trigger: Trigger,
+        outcome: Outcome,
+        reason: &str,
+        detail: impl Into<String>,
+        moment: Moment,
+    ) -> Draft {
+        let mut random = [0; 10];
+        (self.random)(&mut random);
+        Draft::new(trigger, outcome, reason, detail, moment, random)
+    }
+
+    fn fresh_id(&mut self, moment: Moment) -> Id {
+        let mut random = [0; 10];
+        (self.random)(&mut random);
+        Id::new(moment.stamp(), random)
+    }
+
+    fn moment(&self, reading: ClockReading) -> Moment {
+        let mark = self.head.filter(|_| !self.kernel_clock_only);
+        Moment {
+            reading,
+            now: trusted_now(reading, mark, self.high_water),
+            stepped_back: stepped_back(reading, self.high_water),
+        }
+    }
+
+    fn circumstances<'a>(&'a self, doing: Option<&'a str>, moment: Moment) -> Circumstances<'a> {
+        Circumstances {
+            baseline: self.baseline.as_ref().ok().map(|in_force| &*in_force.baseline),
+            windows: &self.windows,
+            doing,
+            now: moment.now,
+            wall: moment.reading.wall,
+        }
+    }
+
+    fn doing_title(&self) -> Option<String> {
+        let doing = self.doing.as_ref()?;
+        Some(
+            doing
+                .what
+                .effect
+                .as_ref()
+                .map_or_else(|| "a look".to_owned(), crate::effect::Effect::title),
+        )
+    }
+
+    fn baseline_sha256(&self) -> Option<Digest> {
+        self.baseline.as_ref().ok().map(|in_force| in_force.sha256)
+    }
+}
+
+/// The most that one answer to [`Request::Pending`] carries, in bytes of JSON.
+const MAX_BATCH: u64 = 768 * 1024;
+
+/// The facts of one check's report, for `pre`.
+fn facts_of(report: Option<&Report>) -> serde_json::Map<String, serde_json::Value> {
+    report.map(|report| report.facts.clone()).unwrap_or_default()
+}

@@ -1,0 +1,188 @@
+//! How what was begun ended: judged by what a round sees afterwards, never by an exit code alone.
+
+use compliance_checks::{Report, Verdict};
+use compliance_protocol::evidence::Outcome;
+use serde_json::{Map, Value, json};
+
+use super::rounds::{attempt_key, fingerprint};
+use super::{Doing, Engine, RoundJob};
+use crate::effect::{Effect, Performed};
+use crate::evidence::{Draft, Moment};
+use crate::gates::Attempt;
+use crate::ledger::{Intent, IntentId, IntentTrigger, LedgerError, OrderState, Tx};
+use crate::observe::Observed;
+
+impl Engine {
+    /// Takes up the intents that a crash left: each is concluded by a round, and none is begun again.
+    pub(super) fn take_up_intents(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let mut concludes = Vec::new();
+        for (intent, what) in self.ledger.open_intents()? {
+            tracing::warn!(
+                subject = what.subject,
+                "a crash interrupted this; it is judged by a look"
+            );
+            concludes.push(intent);
+            if what.effect.is_none() {
+                self.looking.push((intent, what, moment));
+            } else {
+                self.doing = Some(Doing {
+                    intent,
+                    what,
+                    started: moment,
+                    performed: None,
+                    after_crash: true,
+                });
+            }
+        }
+        if !concludes.is_empty() {
+            self.ask_for_round(concludes, moment);
+        }
+        Ok(())
+    }
+
+    /// Concludes the intents that this round was asked for.
+    pub(super) fn conclude(
+        &mut self,
+        round: &RoundJob,
+        observed: &[Observed],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let asked = |intent: IntentId| round.concludes.contains(&intent);
+        if let Some(doing) = self.doing.take_if(|doing| asked(doing.intent)) {
+            self.conclude_effect(&doing, observed, moment)?;
+        }
+        let looking = std::mem::take(&mut self.looking);
+        let (seen, still) = looking.into_iter().partition(|(intent, ..)| asked(*intent));
+        self.looking = still;
+        for (intent, what, started) in seen {
+            self.conclude_look(intent, &what, started, observed, moment)?;
+        }
+        Ok(())
+    }
+
+    fn conclude_effect(
+        &mut self,
+        doing: &Doing,
+        observed: &[Observed],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let what = &doing.what;
+        let report =
+            observed.iter().map(Observed::report).find(|report| what.check == Some(report.check));
+        let (outcome, reason, detail) =
+            judge(what, doing.performed.as_ref(), doing.after_crash, report);
+        let baseline = self.baseline_sha256();
+        let mut draft = self
+            .draft(what.trigger.evidence(), outcome, reason, detail, moment)
+            .since(doing.started);
+        if let Some(report) = report {
+            draft = draft.about(report, baseline);
+        }
+        let actions = doing.performed.as_ref().map(|p| p.actions.clone()).unwrap_or_default();
+        let draft = draft
+            .findings(what.findings.clone())
+            .pre(what.pre.clone())
+            .gates(what.gates.clone())
+            .actions(actions);
+        let attempt = Attempt { at: moment.reading.wall, healed: outcome == Outcome::Success };
+        self.record(moment, |tx, author| {
+            if let (IntentTrigger::Drift, Some(check)) = (&what.trigger, what.check) {
+                tx.count_attempt(&attempt_key(check, &what.subject), attempt)?;
+            }
+            if let Some(report) = report {
+                tx.set_state(report.check, &fingerprint(report, &[]), moment.stamp())?;
+            }
+            finish(tx, doing.intent, what)?;
+            tx.append(author, draft)
+        })
+    }
+
+    fn conclude_look(
+        &mut self,
+        intent: IntentId,
+        what: &Intent,
+        started: Moment,
+        observed: &[Observed],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let states: Map<_, _> = observed
+            .iter()
+            .map(Observed::report)
+            .map(|report| (report.check.name().to_owned(), json!(report.verdict.state())))
+            .collect();
+        let recovered = what.boot_id != self.author.boot_id || what.started_at != started.stamp();
+        let reason = if recovered { "recovered" } else { "checked" };
+        let draft: Draft = self
+            .draft(what.trigger.evidence(), Outcome::Success, reason, "the checks ran", moment)
+            .since(started)
+            .post(Map::from_iter([("states".to_owned(), Value::Object(states))]));
+        self.record(moment, |tx, author| {
+            finish(tx, intent, what)?;
+            tx.append(author, draft)
+        })
+    }
+}
+
+fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(), LedgerError> {
+    tx.close_intent(intent)?;
+    match &what.trigger {
+        IntentTrigger::Order { epoch, sequence, .. } => {
+            tx.set_order(*epoch, *sequence, OrderState::Done)
+        }
+        IntentTrigger::Drift => Ok(()),
+    }
+}
+
+/// The outcome of an effect by what was seen before and after it.
+fn judge(
+    what: &Intent,
+    performed: Option<&Performed>,
+    after_crash: bool,
+    report: Option<&Report>,
+) -> (Outcome, &'static str, String) {
+    let title = what.effect.as_ref().map(Effect::title).unwrap_or_default();
+    if let Some(failure) = performed.and_then(|performed| performed.failure.as_ref()) {
+        return (Outcome::Failed, "action_failed", failure.clone());
+    }
+    let seen = report.map_or(Err("no check looked"), |report| healed(what, report, after_crash));
+    match (seen, after_crash) {
+        (Ok(()), false) => {
+            (Outcome::Success, "done", format!("{title}: done, and seen to be well"))
+        }
+        (Ok(()), true) => (
+            Outcome::Success,
+            "recovered",
+            format!("{title}: interrupted, and seen to have ended well"),
+        ),
+        (Err(why), true) => {
+            (Outcome::Failed, "interrupted", format!("{title}: interrupted; {why}"))
+        }
+        (Err(why), false) => (Outcome::Failed, "not_healed", format!("{title}: ran, but {why}")),
+    }
+}
+
+/// Whether `report`, made after the effect, shows that it did what it was for.
+fn healed(what: &Intent, report: &Report, after_crash: bool) -> Result<(), &'static str> {
+    if matches!(what.effect, Some(Effect::RestartUnit { .. })) {
+        return match report.verdict {
+            Verdict::Drifted(_) => Err("the unit is not well"),
+            // The last step asked systemd itself; after a crash nobody knows of it.
+            Verdict::Unknown(_) if after_crash => Err("whether it helped cannot be seen"),
+            _ => Ok(()),
+        };
+    }
+    let newer = what.pre.get(&what.subject).map(finished_at)
+        != report.facts.get(&what.subject).map(finished_at);
+    match &report.verdict {
+        Verdict::Unknown(_) => Err("whether it helped cannot be seen"),
+        Verdict::Drifted(findings) if findings.iter().any(|f| f.subject == what.subject) => {
+            Err("the drift is still there")
+        }
+        _ if !newer => Err("no newer backup is recorded"),
+        _ => Ok(()),
+    }
+}
+
+fn finished_at(facts: &Value) -> Option<&Value> {
+    facts.get("finished_at")
+}

@@ -1,0 +1,202 @@
+//! A feed head and the orders that came with it.
+
+use compliance_protocol::bytes::Bytes;
+use compliance_protocol::clock::HeadMark;
+use compliance_protocol::digest::Digest;
+use compliance_protocol::envelope::Envelope;
+use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
+use compliance_protocol::feed::{EvidenceHead, FeedHead, MAX_OPEN, TICKET_LIFE};
+use compliance_protocol::order::Refusal;
+
+use super::Engine;
+use crate::admit::{self, Identified, Place, Rejection};
+use crate::evidence::Moment;
+use crate::ledger::{Fact, LedgerError};
+
+/// So many refusals an hour are recorded one by one; then their number.
+const MAX_REFUSALS: u64 = 10;
+
+impl Engine {
+    /// Takes a head if it verifies and answers the outstanding ticket, and then the orders. Whether it did.
+    pub(super) fn take_feed(
+        &mut self,
+        head: &[u8],
+        orders: &[Bytes],
+        moment: Moment,
+    ) -> Result<bool, LedgerError> {
+        let head = match self.verify_head(head, moment) {
+            Ok(head) => head,
+            Err(detail) => {
+                tracing::warn!(detail, "the feed head is refused");
+                let digest = Digest::of(head);
+                self.refuse("feed_refused", &detail, digest, Outcome::Alert, moment)?;
+                return Ok(false);
+            }
+        };
+        // The head tells the time from here on.
+        let moment = self.moment(moment.reading);
+        self.notice_rollback(head.evidence_head.as_ref(), moment)?;
+        self.withdraw_unlisted(&head, moment)?;
+        self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;
+        self.consider_orders(moment)?;
+        Ok(true)
+    }
+
+    fn verify_head(&mut self, bytes: &[u8], moment: Moment) -> Result<FeedHead, String> {
+        let envelope = Envelope::parse(bytes).map_err(|error| error.to_string())?;
+        let verified =
+            envelope.open::<FeedHead>(&self.trust.roles.feed).map_err(|error| error.to_string())?;
+        let head = verified.into_value();
+        let ours = (&head.tenant, &head.site, head.epoch)
+            == (&self.trust.tenant, &self.trust.site, self.trust.epoch);
+        if !ours {
+            return Err("the feed head is for another appliance".to_owned());
+        }
+        let ascending =
+            head.open.iter().zip(head.open.iter().skip(1)).all(|(a, b)| a.sequence < b.sequence);
+        if !ascending || head.open.len() > MAX_OPEN {
+            return Err("the feed head's list is not in ascending order, or too long".to_owned());
+        }
+        let Some(ticket) = &self.ticket else {
+            return Err("no ticket is outstanding for the feed head".to_owned());
+        };
+        let age = moment.reading.boottime.as_millis() - ticket.given.as_millis();
+        if head.nonce != ticket.nonce || age > TICKET_LIFE.as_millis() {
+            return Err("the feed head does not answer the outstanding ticket".to_owned());
+        }
+        self.head = Some(HeadMark { issued_at: head.issued_at, ticket_boottime: ticket.given });
+        self.ticket = None;
+        Ok(head)
+    }
+
+    /// The control plane holds evidence of this chain that this ledger does not: it was set back.
+    fn notice_rollback(
+        &mut self,
+        theirs: Option<&EvidenceHead>,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let ours = self.ledger.evidence_head()?;
+        let lost = theirs.is_some_and(|theirs| {
+            theirs.ledger_id == self.ledger.chain()
+                && ours.as_ref().is_none_or(|ours| theirs.sequence > ours.sequence)
+        });
+        if !lost {
+            return Ok(());
+        }
+        let fresh = self.fresh_id(moment);
+        self.ledger.start_chain(fresh)?;
+        let detail = "the control plane holds later evidence of the chain than this ledger: the ledger was set back";
+        self.report_new_chain(detail, moment)
+    }
+
+    fn take_orders<'a>(
+        &mut self,
+        head: &FeedHead,
+        orders: impl Iterator<Item = &'a Bytes>,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let mut ours = Vec::new();
+        for bytes in orders {
+            match admit::identify(bytes.as_slice(), &self.trust) {
+                Ok(order) => ours.push(order),
+                Err(rejection) => self.reject(&rejection, moment)?,
+            }
+        }
+        ours.sort_by_key(|order| order.header().sequence);
+        if self.handover_is_incomplete(head, &ours)? {
+            let digest = Digest::of(head.nonce.to_string().as_bytes());
+            let detail = "orders were handed over without a lower one that the feed head lists: none is taken";
+            return self.refuse("incomplete_handover", detail, digest, Outcome::Alert, moment);
+        }
+        for order in ours {
+            let place = admit::place(&order, &self.ledger.seen(self.trust.epoch)?)?;
+            match place {
+                Place::Known => {}
+                Place::Refused(rejection) => self.reject(&rejection, moment)?,
+                Place::Free => self.consume(&order, head, moment)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether, below the highest order handed over, the head lists one that was not.
+    fn handover_is_incomplete(
+        &self,
+        head: &FeedHead,
+        handed: &[Identified],
+    ) -> Result<bool, LedgerError> {
+        let last = self.ledger.last_sequence(self.trust.epoch)?;
+        let Some(highest) = handed.last().map(|order| order.header().sequence) else {
+            return Ok(false);
+        };
+        let wanted =
+            head.open.iter().filter(|open| open.sequence > last && open.sequence < highest);
+        let brought = |digest| handed.iter().any(|order| order.payload_sha256() == digest);
+        Ok(wanted.map(|open| open.payload_sha256).any(|digest| !brought(digest)))
+    }
+
+    fn reject(&mut self, rejection: &Rejection, moment: Moment) -> Result<(), LedgerError> {
+        let Rejection { refusal, digest, detail } = rejection;
+        self.refuse(refusal.code(), detail, *digest, Outcome::Rejected, moment)
+    }
+
+    /// Records a refusal that consumes nothing: once for the same bytes, and a few an hour; beyond that
+    /// they are counted.
+    fn refuse(
+        &mut self,
+        reason: &str,
+        detail: &str,
+        digest: Digest,
+        outcome: Outcome,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let wall = moment.reading.wall;
+        let (known, recent) = self.ledger.refusals(digest, wall)?;
+        if known {
+            return Ok(());
+        }
+        if recent >= MAX_REFUSALS {
+            let suppressed: u64 = self.ledger.fact(Fact::Suppressed)?.unwrap_or(0);
+            return self.record(moment, |tx, _| {
+                tx.set_fact(Fact::Suppressed, &(suppressed + 1).to_string())
+            });
+        }
+        let mut trigger = Trigger::of(TriggerKind::Order);
+        if outcome == Outcome::Rejected {
+            trigger.order_sha256 = Some(digest);
+        }
+        let draft = self.draft(trigger, outcome, reason, detail, moment);
+        self.record(moment, |tx, author| {
+            tx.count_refusal(digest, wall)?;
+            tx.append(author, draft)
+        })
+    }
+
+    /// Once the hour has room again, how many refusals were only counted.
+    pub(super) fn report_suppressed(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let Some(count) = self.ledger.fact::<u64>(Fact::Suppressed)? else { return Ok(()) };
+        let (_, recent) = self.ledger.refusals(Digest::of(b""), moment.reading.wall)?;
+        if recent >= MAX_REFUSALS {
+            return Ok(());
+        }
+        let detail = format!("{count} more refusals within an hour were not recorded one by one");
+        let finding = Finding {
+            subject: "refusals".to_owned(),
+            expected: format!("at most {MAX_REFUSALS} an hour"),
+            actual: format!("{count} more"),
+        };
+        let trigger = Trigger::of(TriggerKind::Event);
+        let draft = self
+            .draft(trigger, Outcome::Alert, "rejections_suppressed", detail, moment)
+            .findings(vec![finding]);
+        self.record(moment, |tx, author| {
+            tx.clear_fact(Fact::Suppressed)?;
+            tx.append(author, draft)
+        })
+    }
+
+    /// The refusal of a consumed order, by code.
+    pub(super) fn outcome_of(refusal: Refusal) -> Outcome {
+        if refusal == Refusal::Expired { Outcome::Expired } else { Outcome::Rejected }
+    }
+}

@@ -1,0 +1,327 @@
+//! Orders of ours: consuming their sequence, holding them, starting them.
+
+use compliance_protocol::envelope::Verified;
+use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
+use compliance_protocol::feed::FeedHead;
+use compliance_protocol::gate::{Gate, GateName};
+use compliance_protocol::order::{Order, Refusal};
+use compliance_protocol::time::Span;
+
+use super::{Doing, Engine, Job, facts_of};
+use crate::admit::{self, Identified, Ruling};
+use crate::authorise::{self, Decision, Permit, Work};
+use crate::effect::Effect;
+use crate::evidence::{Draft, Moment};
+use crate::gates;
+use crate::ledger::{Fact, Intent, IntentTrigger, LedgerError, OrderRow, OrderState};
+use compliance_checks::CheckId;
+
+/// When a gate does not say when it opens, it is asked again after this.
+const RETRY: Span = Span::from_secs(60);
+
+impl Engine {
+    /// Consumes the sequence of an order that just came, on disk, whatever follows.
+    pub(super) fn consume(
+        &mut self,
+        order: &Identified,
+        head: &FeedHead,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let last = self.ledger.last_sequence(self.trust.epoch)?;
+        let gap = self.gap_alert(last, order.header().sequence, moment);
+        let (state, accepted, ending) = match admit::rule(order, head, &self.trust, moment.now) {
+            Ruling::Accepted(_) => (OrderState::Waiting, true, None),
+            Ruling::ClockUnknown => (OrderState::Waiting, false, None),
+            Ruling::Refused(refusal, detail) => {
+                let outcome = Self::outcome_of(refusal);
+                let trigger = trigger_of(order);
+                let draft = self.draft(trigger, outcome, refusal.code(), detail, moment);
+                (OrderState::Done, false, Some(draft))
+            }
+        };
+        self.record(moment, |tx, author| {
+            tx.consume(order.header(), order.payload_sha256(), order.envelope(), state, accepted)?;
+            gap.into_iter().chain(ending).try_for_each(|draft| tx.append(author, draft))
+        })
+    }
+
+    /// Looks at each order that waits, in ascending sequence: starts it, ends it, or holds it.
+    pub(super) fn consider_orders(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        for row in self.ledger.open_orders()?.into_iter().filter(|row| !row.started) {
+            self.consider(&row, moment)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the orders that wait and that the newest head no longer lists.
+    pub(super) fn withdraw_unlisted(
+        &mut self,
+        head: &FeedHead,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        for row in self.ledger.open_orders()?.into_iter().filter(|row| !row.started) {
+            if !head.open.iter().any(|open| open.payload_sha256 == row.payload_sha256) {
+                let detail = "the control plane no longer lists it".to_owned();
+                self.end(&row, Outcome::Expired, "withdrawn", detail, moment)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn consider(&mut self, row: &OrderRow, moment: Moment) -> Result<(), LedgerError> {
+        // Authorised again from its exact bytes, by the keys that are trusted now.
+        let order = match admit::identify(&row.envelope, &self.trust) {
+            Ok(order) => order,
+            Err(rejection) => {
+                let code = rejection.refusal.code();
+                return self.end(row, Outcome::Rejected, code, rejection.detail, moment);
+            }
+        };
+        let ruling = if row.accepted {
+            admit::rule_on_content(&order, &self.trust)
+        } else {
+            admit::rule_on_time(&order, &self.trust, moment.now)
+        };
+        let verified = match ruling {
+            Ruling::Accepted(verified) => verified,
+            Ruling::ClockUnknown => {
+                return self.hold(row, vec![gates::clock(moment.now)], moment);
+            }
+            Ruling::Refused(refusal, detail) => {
+                return self.refuse_order(row, refusal, detail, moment);
+            }
+        };
+        if !row.accepted {
+            self.record(moment, |tx, _| tx.set_accepted(row.epoch, row.sequence))?;
+        }
+        match moment.now.at() {
+            None => self.hold(row, vec![gates::clock(moment.now)], moment),
+            Some(now) if now >= verified.value().start_by() => {
+                let detail = format!("it was to be started by {}", verified.value().start_by());
+                self.end(row, Outcome::Expired, "start_before", detail, moment)
+            }
+            Some(_) => self.start_order(row, &verified, moment),
+        }
+    }
+
+    fn start_order(
+        &mut self,
+        row: &OrderRow,
+        order: &Verified<Order>,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let doing = self.doing_title();
+        let work = authorise::order(order, &self.circumstances(doing.as_deref(), moment));
+        match work {
+            Err((refusal, detail)) => self.refuse_order(row, refusal, detail, moment),
+            Ok(Work::Act(Decision::Hold(gates))) => self.hold(row, gates, moment),
+            Ok(Work::Act(Decision::Go(permit, gates))) => {
+                let check = Some(check_of(permit.effect()));
+                let intent = self.intent(
+                    IntentTrigger::from(row),
+                    Some(permit.effect().clone()),
+                    check,
+                    gates,
+                    moment,
+                );
+                self.act(permit, intent, Some(row), moment)
+            }
+            Ok(Work::Look) => {
+                let intent = self.intent(IntentTrigger::from(row), None, None, Vec::new(), moment);
+                let id = self.record(moment, |tx, _| {
+                    tx.set_order(row.epoch, row.sequence, OrderState::Started)?;
+                    tx.open_intent(&intent)
+                })?;
+                self.looking.push((id, intent, moment));
+                self.ask_for_round(vec![id], moment);
+                Ok(())
+            }
+            Ok(Work::Pause(until)) => {
+                let detail = format!("nothing is healed without an order until {until}");
+                let draft = self.order_draft(row, Outcome::Success, "paused", detail, moment);
+                self.record(moment, |tx, author| {
+                    tx.set_fact(Fact::PauseUntil, &until.to_string())?;
+                    tx.set_order(row.epoch, row.sequence, OrderState::Done)?;
+                    tx.append(author, draft)
+                })
+            }
+            Ok(Work::TakeBaseline(envelope)) => self.take_baseline(row, &envelope, moment),
+            Ok(Work::TakeTrust(envelope)) => self.take_trust(row, &envelope, moment),
+        }
+    }
+
+    /// Puts the intent on disk, and only then asks for the effect.
+    pub(super) fn act(
+        &mut self,
+        permit: Permit,
+        intent: Intent,
+        order: Option<&OrderRow>,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let id = self.record(moment, |tx, _| {
+            if let Some(row) = order {
+                tx.set_order(row.epoch, row.sequence, OrderState::Started)?;
+            }
+            tx.open_intent(&intent)
+        })?;
+        self.doing = Some(Doing {
+            intent: id,
+            what: intent,
+            started: moment,
+            performed: None,
+            after_crash: false,
+        });
+        self.jobs.push(Job::Effect(permit));
+        Ok(())
+    }
+
+    pub(super) fn intent(
+        &self,
+        trigger: IntentTrigger,
+        effect: Option<Effect>,
+        check: Option<CheckId>,
+        gates: Vec<Gate>,
+        moment: Moment,
+    ) -> Intent {
+        let report = check.and_then(|check| self.rounds.report(check));
+        let subject = effect.as_ref().map(Effect::subject).unwrap_or_default();
+        let about_it = |finding: &&Finding| finding.subject == subject;
+        let findings = report.map(|report| report.verdict.findings()).unwrap_or_default();
+        Intent {
+            findings: findings.iter().filter(about_it).cloned().collect(),
+            pre: facts_of(report),
+            effect,
+            trigger,
+            check,
+            subject,
+            gates,
+            started_at: moment.stamp(),
+            boot_id: self.author.boot_id.clone(),
+        }
+    }
+
+    /// Leaves `deferred` once for each reason to wait.
+    fn hold(
+        &mut self,
+        row: &OrderRow,
+        asked: Vec<Gate>,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let closed: Vec<_> = asked.iter().filter(|gate| !gate.is_open()).collect();
+        let reason = hold_reason(&closed);
+        if row.hold.as_deref() == Some(reason) {
+            return Ok(());
+        }
+        let retry_after = gates::opens(&asked).unwrap_or_else(|| moment.stamp().plus(RETRY));
+        let detail = closed.iter().map(|gate| gate.why.as_str()).collect::<Vec<_>>().join("; ");
+        let draft = self
+            .order_draft(row, Outcome::Deferred, reason, detail, moment)
+            .gates(asked)
+            .retry_after(retry_after);
+        self.record(moment, |tx, author| {
+            tx.hold_order(row.epoch, row.sequence, reason, retry_after)?;
+            tx.append(author, draft)
+        })
+    }
+
+    fn refuse_order(
+        &mut self,
+        row: &OrderRow,
+        refusal: Refusal,
+        detail: String,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        self.end(row, Self::outcome_of(refusal), refusal.code(), detail, moment)
+    }
+
+    /// Gives an order that was not started its terminal outcome.
+    pub(super) fn end(
+        &mut self,
+        row: &OrderRow,
+        outcome: Outcome,
+        reason: &str,
+        detail: String,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let draft = self.order_draft(row, outcome, reason, detail, moment);
+        self.record(moment, |tx, author| {
+            tx.set_order(row.epoch, row.sequence, OrderState::Done)?;
+            tx.append(author, draft)
+        })
+    }
+
+    pub(super) fn order_draft(
+        &mut self,
+        row: &OrderRow,
+        outcome: Outcome,
+        reason: &str,
+        detail: impl Into<String>,
+        moment: Moment,
+    ) -> Draft {
+        self.draft(IntentTrigger::from(row).evidence(), outcome, reason, detail, moment)
+    }
+
+    /// An alert for the sequences that are skipped for good.
+    fn gap_alert(&mut self, last: u64, sequence: u64, moment: Moment) -> Option<Draft> {
+        let (from, to) = (last + 1, sequence.checked_sub(1)?);
+        (from <= to).then(|| {
+            let detail =
+                format!("orders {from} to {to} were never brought, and now cannot be any more");
+            self.draft(Trigger::of(TriggerKind::Event), Outcome::Alert, "order_gap", detail, moment)
+        })
+    }
+}
+
+impl IntentTrigger {
+    /// The trigger as evidence shows it.
+    pub fn evidence(&self) -> Trigger {
+        match self {
+            Self::Order { id, sequence, payload_sha256, .. } => Trigger {
+                kind: TriggerKind::Order,
+                order_id: Some(*id),
+                order_sequence: Some(*sequence),
+                order_sha256: Some(*payload_sha256),
+            },
+            Self::Drift => Trigger::of(TriggerKind::Schedule),
+        }
+    }
+}
+
+impl From<&OrderRow> for IntentTrigger {
+    fn from(row: &OrderRow) -> Self {
+        Self::Order {
+            id: row.id,
+            epoch: row.epoch,
+            sequence: row.sequence,
+            payload_sha256: row.payload_sha256,
+        }
+    }
+}
+
+fn trigger_of(order: &Identified) -> Trigger {
+    Trigger {
+        kind: TriggerKind::Order,
+        order_id: Some(order.header().id),
+        order_sequence: Some(order.header().sequence),
+        order_sha256: Some(order.payload_sha256()),
+    }
+}
+
+fn check_of(effect: &Effect) -> CheckId {
+    match effect {
+        Effect::RestartUnit { .. } => CheckId::Services,
+        Effect::RunBackup(_) => CheckId::Backups,
+    }
+}
+
+/// The reason of a deferral: the first closed gate, named as in the documentation.
+fn hold_reason(closed: &[&Gate]) -> &'static str {
+    match closed.first().map(|gate| gate.gate) {
+        Some(GateName::Clock) => "clock_unknown",
+        Some(GateName::Window) => "outside_window",
+        Some(GateName::Busy) => "busy",
+        Some(GateName::Pause) => "paused",
+        Some(GateName::Policy) => "policy",
+        Some(GateName::Rate) | None => "rate_limited",
+    }
+}

@@ -1,0 +1,246 @@
+//! Rounds of checks: what changed goes into evidence, what drifted may be healed.
+
+use compliance_checks::{CheckId, Report, Verdict};
+use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
+use compliance_protocol::gate::{Gate, GateName};
+use compliance_protocol::status::CheckStatus;
+use compliance_protocol::time::{Span, Timestamp};
+use serde_json::{Map, Value, json};
+
+use super::Engine;
+use crate::authorise::{self, Decision, Permit};
+use crate::evidence::{Draft, Moment};
+use crate::gates::{self, BREAKER};
+use crate::ledger::{Fact, Intent, IntentTrigger, LedgerError};
+use crate::observe::Observed;
+
+/// A summary is left this often, even when nothing changes.
+const SUMMARY: Span = Span::from_hours(1);
+
+/// Rounds since the last summary, and the newest reports.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    reports: Vec<Report>,
+    count: u64,
+    first: Option<(Timestamp, Span)>,
+    last: Option<(Timestamp, Span)>,
+    max_gap_ms: i64,
+}
+
+impl Summary {
+    /// What `check` found last.
+    pub(super) fn report(&self, check: CheckId) -> Option<&Report> {
+        self.reports.iter().find(|report| report.check == check)
+    }
+
+    fn add(&mut self, observed: &[Observed], moment: Moment) {
+        let at = (moment.stamp(), moment.reading.boottime);
+        if let Some((_, before)) = self.last {
+            self.max_gap_ms = self.max_gap_ms.max(at.1.as_millis() - before.as_millis());
+        }
+        self.first.get_or_insert(at);
+        self.last = Some(at);
+        self.count += 1;
+        self.reports = observed.iter().map(|observed| observed.report().clone()).collect();
+    }
+
+    fn is_due(&self, moment: Moment) -> bool {
+        let age = |(_, first): (_, Span)| moment.reading.boottime.as_millis() - first.as_millis();
+        self.first.map(age).is_some_and(|age| age >= SUMMARY.as_millis())
+    }
+
+    fn take(&mut self) -> Map<String, Value> {
+        let states: Map<_, _> = self
+            .reports
+            .iter()
+            .map(|report| (report.check.name().to_owned(), json!(report.verdict.state())))
+            .collect();
+        let summary = json!({
+            "rounds": self.count,
+            "first": self.first.map(|(at, _)| at),
+            "last": self.last.map(|(at, _)| at),
+            "max_gap_ms": self.max_gap_ms,
+            "states": states,
+        });
+        (self.count, self.first, self.max_gap_ms) = (0, self.last, 0);
+        summary.as_object().cloned().unwrap_or_default()
+    }
+}
+
+/// What a round comes to for one check.
+struct Turn {
+    heal: Option<(Permit, Intent)>,
+    change: Option<Draft>,
+    fingerprint: String,
+}
+
+impl Engine {
+    /// Takes the results of a round: evidence of what changed, and at most one heal.
+    pub(super) fn take_round(
+        &mut self,
+        observed: &[Observed],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        self.rounds.add(observed, moment);
+        let mut changes = Vec::new();
+        let mut heal = None;
+        for observed in observed {
+            let turn = self.turn(observed, heal.is_some(), moment)?;
+            if let Some(draft) = turn.change {
+                changes.push((observed.report().check, turn.fingerprint, draft));
+            }
+            heal = heal.or(turn.heal);
+            self.post_to_board(observed.report(), moment)?;
+        }
+        let summary = (!changes.is_empty() || self.rounds.is_due(moment)).then(|| {
+            let post = self.rounds.take();
+            let trigger = Trigger::of(TriggerKind::Schedule);
+            self.draft(trigger, Outcome::Success, "round", "the checks ran", moment).post(post)
+        });
+        if summary.is_some() {
+            let stamp = moment.stamp();
+            self.record(moment, |tx, author| {
+                for (check, fingerprint, draft) in changes {
+                    tx.set_state(check, &fingerprint, stamp)?;
+                    tx.append(author, draft)?;
+                }
+                summary.into_iter().try_for_each(|draft| tx.append(author, draft))
+            })?;
+        }
+        match heal {
+            Some((permit, intent)) => self.act(permit, intent, None, moment),
+            None => Ok(()),
+        }
+    }
+
+    fn turn(
+        &mut self,
+        observed: &Observed,
+        taken: bool,
+        moment: Moment,
+    ) -> Result<Turn, LedgerError> {
+        let report = observed.report();
+        let (healing, held) = self.wish_to_heal(observed, taken, moment)?;
+        let fingerprint = fingerprint(report, &held);
+        if healing.is_some() {
+            // Its evidence comes when it has ended.
+            return Ok(Turn { heal: healing, change: None, fingerprint });
+        }
+        let being_healed = self.doing.as_ref().is_some_and(|d| d.what.check == Some(report.check));
+        let known = self.ledger.state(report.check)?;
+        let changed = !being_healed && known.is_none_or(|(print, _)| print != fingerprint);
+        let change = changed.then(|| self.change_draft(report, held, moment));
+        Ok(Turn { heal: None, change, fingerprint })
+    }
+
+    /// The first finding that may be healed now; else the gates that hold the first one up.
+    fn wish_to_heal(
+        &mut self,
+        observed: &Observed,
+        taken: bool,
+        moment: Moment,
+    ) -> Result<(Option<(Permit, Intent)>, Vec<Gate>), LedgerError> {
+        let report = observed.report();
+        let doing = if taken { Some("a heal".to_owned()) } else { self.doing_title() };
+        let paused = self.ledger.fact(Fact::PauseUntil)?;
+        let mut held = Vec::new();
+        let mut subjects: Vec<_> =
+            report.verdict.findings().iter().map(|f| f.subject.as_str()).collect();
+        subjects.dedup();
+        for subject in subjects {
+            let attempts =
+                self.ledger.attempts(&attempt_key(report.check, subject), moment.reading.wall)?;
+            let about = self.circumstances(doing.as_deref(), moment);
+            match authorise::heal(observed, subject, &self.heal, paused, &attempts, &about) {
+                Some(Decision::Go(permit, gates)) => {
+                    let effect = Some(permit.effect().clone());
+                    let check = Some(report.check);
+                    let intent = self.intent(IntentTrigger::Drift, effect, check, gates, moment);
+                    return Ok((Some((permit, intent)), Vec::new()));
+                }
+                Some(Decision::Hold(gates)) if held.is_empty() => held = gates,
+                Some(Decision::Hold(_)) | None => {}
+            }
+        }
+        Ok((None, held))
+    }
+
+    fn change_draft(&mut self, report: &Report, held: Vec<Gate>, moment: Moment) -> Draft {
+        let retry_after = gates::opens(&held);
+        let waits = held.iter().find(|gate| !gate.is_open());
+        let (outcome, reason, detail) = match (&report.verdict, waits) {
+            (Verdict::Compliant, _) => {
+                (Outcome::Success, "compliant", "as the baseline says".to_owned())
+            }
+            (Verdict::NotApplicable(why), _) => (Outcome::Success, "not_applicable", why.clone()),
+            (Verdict::Unknown(why), _) => (Outcome::Alert, "unknown", why.clone()),
+            (Verdict::Drifted(_), None) => (
+                Outcome::Alert,
+                "drift",
+                "not as the baseline says; there is no remedy here".to_owned(),
+            ),
+            (Verdict::Drifted(_), Some(gate)) if gate.gate == GateName::Policy => {
+                (Outcome::Alert, "drift", gate.why.clone())
+            }
+            (Verdict::Drifted(_), Some(gate)) if is_breaker(gate) => {
+                (Outcome::Alert, "breaker_open", gate.why.clone())
+            }
+            (Verdict::Drifted(_), Some(gate)) => (Outcome::Deferred, "drift", gate.why.clone()),
+        };
+        let trigger = Trigger::of(TriggerKind::Schedule);
+        let baseline = self.baseline_sha256();
+        let mut draft = self
+            .draft(trigger, outcome, reason, detail, moment)
+            .about(report, baseline)
+            .gates(held);
+        if outcome == Outcome::Deferred {
+            draft = draft.retry_after(
+                retry_after.unwrap_or_else(|| moment.stamp().plus(self.round_interval)),
+            );
+        }
+        draft
+    }
+
+    fn post_to_board(&mut self, report: &Report, moment: Moment) -> Result<(), LedgerError> {
+        let state = report.verdict.state();
+        let at = moment.stamp();
+        let before = self.board.iter().find(|entry| entry.check == report.check.name());
+        let since = match before {
+            Some(before) if before.state == state => before.since,
+            Some(_) => at,
+            None => self.ledger.state(report.check)?.map_or(at, |(_, since)| since),
+        };
+        self.board.retain(|entry| entry.check != report.check.name());
+        self.board.push(CheckStatus {
+            check: report.check.name().to_owned(),
+            state,
+            at,
+            since,
+            findings: report.verdict.findings().to_vec(),
+            why: report.verdict.why().to_owned(),
+        });
+        Ok(())
+    }
+}
+
+/// What rate limits count by.
+pub(super) fn attempt_key(check: CheckId, subject: &str) -> String {
+    format!("{check}:{subject}")
+}
+
+/// What makes two results the same for evidence: the state, what is expected of what, and whether the
+/// breaker is open; not how old or how large something is by now.
+pub(super) fn fingerprint(report: &Report, held: &[Gate]) -> String {
+    let mut print = format!("{:?}", report.verdict.state());
+    for finding in report.verdict.findings() {
+        print.push_str(&format!("|{}={}", finding.subject, finding.expected));
+    }
+    if held.iter().any(|gate| !gate.is_open() && is_breaker(gate)) {
+        print.push_str("|breaker");
+    }
+    print
+}
+
+fn is_breaker(gate: &Gate) -> bool {
+    gate.gate == GateName::Rate && gate.why.starts_with(&format!("{BREAKER} heals failed"))
+}

@@ -1,0 +1,69 @@
+//! Exporting the ledger's evidence as files that anybody can verify.
+
+use std::path::{Path, PathBuf};
+
+use compliance_daemon::files;
+use compliance_protocol::evidence::BundleError;
+use compliance_protocol::evidence::export::{bundle_files, key_files};
+use compliance_protocol::key::{KeyError, PublicKey};
+use compliance_protocol::tlog::VerifierKey;
+
+use crate::ledger::{Ledger, LedgerError};
+
+/// Why evidence was not exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The folder has something in it: an export is not mixed with what was there.
+    #[error("{0} is not empty; export into a new folder")]
+    NotEmpty(PathBuf),
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A bundle in the ledger does not verify: it was changed after it was signed.
+    #[error("a bundle in the ledger does not verify: {0}")]
+    Bundle(#[from] BundleError),
+    /// The public key cannot be written.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// Writes all bundles, their receipts and the two public keys into `dir`; how many bundles there were.
+pub fn export(
+    ledger: &Ledger,
+    evidence: &PublicKey,
+    log: &VerifierKey,
+    dir: &Path,
+) -> Result<u64, ExportError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ExportError::Write { path, source }
+    };
+    std::fs::create_dir_all(dir).map_err(failed(dir))?;
+    if std::fs::read_dir(dir).map_err(failed(dir))?.next().is_some() {
+        return Err(ExportError::NotEmpty(dir.to_owned()));
+    }
+    let write = |file: compliance_protocol::evidence::export::ExportFile| {
+        let path = dir.join(&file.path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        }
+        files::create(&path, &file.bytes, 0o644).map_err(failed(&path))
+    };
+    key_files(evidence, log)?.into_iter().try_for_each(write)?;
+    let mut count = 0;
+    ledger.each_bundle(|stored| {
+        let verified = stored.signed.verify(evidence)?;
+        count += 1;
+        let receipt = stored.receipt.as_deref();
+        bundle_files(verified.bundle(), &stored.signed, receipt).into_iter().try_for_each(write)
+    })?;
+    Ok(count)
+}

@@ -1,0 +1,164 @@
+//! The gates: each answers open, closed or unknown; all must be open before anything is done. Pure.
+
+use compliance_checks::CheckId;
+use compliance_protocol::clock::TrustedNow;
+use compliance_protocol::gate::{Gate, GateName};
+use compliance_protocol::time::{Span, Timestamp};
+use compliance_protocol::window::{WindowState, Windows};
+
+use crate::config::{Heal, HealMode};
+
+/// So many failed heals of one thing within a day, and it is left alone until the day is over.
+pub const BREAKER: usize = 3;
+
+/// One attempt at healing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// When, by the machine's clock.
+    pub at: Timestamp,
+    /// Whether it healed.
+    pub healed: bool,
+}
+
+/// Whether the maintenance window is open; a clock that nobody trusts leaves it unknown.
+pub fn window(windows: &Windows, now: TrustedNow) -> Gate {
+    let Some(now) = now.at() else {
+        return Gate::unknown(GateName::Window, "nobody knows the time");
+    };
+    match windows.state(now) {
+        WindowState::Open { until } => {
+            Gate::open(GateName::Window, format!("the maintenance window is open until {until}"))
+        }
+        WindowState::Closed { next: Some(next) } => {
+            let why = format!("the maintenance window opens at {next}");
+            Gate::closed(GateName::Window, why, Some(next))
+        }
+        WindowState::Closed { next: None } => {
+            Gate::closed(GateName::Window, "this site has no maintenance window", None)
+        }
+    }
+}
+
+/// Whether the time is trusted.
+pub fn clock(now: TrustedNow) -> Gate {
+    match now.at() {
+        Some(_) => Gate::open(GateName::Clock, "the time is trusted"),
+        None => Gate::unknown(GateName::Clock, "nobody knows the time"),
+    }
+}
+
+/// Whether something else is being done.
+pub fn busy(doing: Option<&str>) -> Gate {
+    match doing {
+        None => Gate::open(GateName::Busy, "nothing else is being done"),
+        Some(what) => Gate::closed(GateName::Busy, format!("{what} is under way"), None),
+    }
+}
+
+/// Whether healing is paused. `wall` is the machine's clock: a pause must also end without a trusted one.
+pub fn pause(until: Option<Timestamp>, wall: Timestamp) -> Gate {
+    match until {
+        Some(until) if wall < until => {
+            Gate::closed(GateName::Pause, format!("healing is paused until {until}"), Some(until))
+        }
+        _ => Gate::open(GateName::Pause, "healing is not paused"),
+    }
+}
+
+/// Whether the policy lets this check heal on its own.
+pub fn policy(heal: &Heal, check: CheckId) -> Gate {
+    match heal.mode(check) {
+        HealMode::Auto => {
+            Gate::open(GateName::Policy, format!("{check} is healed without an order"))
+        }
+        HealMode::Order => {
+            Gate::closed(GateName::Policy, format!("{check} is healed by order only"), None)
+        }
+        HealMode::Never => Gate::closed(GateName::Policy, format!("{check} is never healed"), None),
+    }
+}
+
+/// Whether the attempts of the last 24 h leave room for one more: exponential backoff after failures,
+/// and after [`BREAKER`] of them a pause until the first is a day old.
+pub fn rate(attempts: &[Attempt], min_interval: Span, now: Timestamp) -> Gate {
+    let failures: Vec<_> = attempts.iter().filter(|attempt| !attempt.healed).collect();
+    if let (Some(first), true) = (failures.first(), failures.len() >= BREAKER) {
+        let until = first.at.plus(Span::from_hours(24));
+        let why = format!("{} heals failed within a day; somebody must look", failures.len());
+        return Gate::closed(GateName::Rate, why, Some(until));
+    }
+    let in_a_row = attempts.iter().rev().take_while(|attempt| !attempt.healed).count();
+    let wait = min_interval.as_millis().saturating_mul(1 << in_a_row.min(16));
+    let next = attempts.last().map(|last| last.at.plus(Span::from_millis(wait)));
+    match next {
+        Some(next) if now < next => {
+            Gate::closed(GateName::Rate, format!("the next attempt is due at {next}"), Some(next))
+        }
+        _ => Gate::open(GateName::Rate, "no recent attempt"),
+    }
+}
+
+/// When the closed gates may all be open, if they say.
+pub fn opens(gates: &[Gate]) -> Option<Timestamp> {
+    gates.iter().filter(|gate| !gate.is_open()).filter_map(|gate| gate.until).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compliance_protocol::clock::{ClockDoubt, ClockSource};
+    use compliance_protocol::gate::GateState;
+
+    const T: Timestamp = Timestamp::from_millis(1_795_167_671_000);
+
+    fn after(secs: i64) -> Timestamp {
+        T.plus(Span::from_secs(secs))
+    }
+
+    fn attempts(outcomes: &[(i64, bool)]) -> Vec<Attempt> {
+        outcomes
+            .iter()
+            .map(|(secs, healed)| Attempt { at: after(*secs), healed: *healed })
+            .collect()
+    }
+
+    #[test]
+    fn without_a_trusted_time_the_window_is_unknown_which_is_not_open() {
+        let gate = window(&Windows::default(), TrustedNow::Unknown(ClockDoubt::NoSource));
+        assert_eq!(gate.state, GateState::Unknown);
+        assert!(!gate.is_open() && !clock(TrustedNow::Unknown(ClockDoubt::Jump)).is_open());
+    }
+
+    #[test]
+    fn a_site_without_a_window_never_opens() {
+        let now = TrustedNow::Known { at: T, source: ClockSource::Kernel };
+        let gate = window(&Windows::default(), now);
+        assert_eq!((gate.state, gate.until), (GateState::Closed, None));
+    }
+
+    #[test]
+    fn failures_back_off_exponentially_and_a_success_resets_it() {
+        let minute = Span::from_secs(60);
+        let next = |outcomes: &[(i64, bool)]| rate(&attempts(outcomes), minute, after(10)).until;
+        assert_eq!(next(&[]), None);
+        assert_eq!(next(&[(0, true)]), Some(after(60)));
+        assert_eq!(next(&[(0, false)]), Some(after(120)));
+        assert_eq!(next(&[(0, false), (9, false)]), Some(after(9 + 240)));
+        assert_eq!(next(&[(0, false), (9, true)]), Some(after(9 + 60)));
+    }
+
+    #[test]
+    fn three_failures_in_a_day_trip_the_breaker_until_the_first_is_a_day_old() {
+        let failed = attempts(&[(0, false), (200, false), (900, false)]);
+        let gate = rate(&failed, Span::from_secs(60), after(80_000));
+        assert_eq!(gate.until, Some(after(86_400)));
+        assert!(!gate.is_open());
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself() {
+        assert!(!pause(Some(after(60)), T).is_open());
+        assert!(pause(Some(after(60)), after(60)).is_open());
+        assert!(pause(None, T).is_open());
+    }
+}

@@ -1,0 +1,93 @@
+//! Single values.
+
+use std::str::FromStr;
+
+use compliance_protocol::digest::Digest;
+use rusqlite::{Connection, OptionalExtension as _};
+
+use super::{Ledger, LedgerError, Tx};
+
+/// The name of a single value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fact {
+    /// The latest time ever trusted.
+    HighWater,
+    /// Orders need a clock that the kernel says is synchronised: this ledger's past was lost.
+    KernelClockOnly,
+    /// The size of the last verified checkpoint.
+    LogSize,
+    /// Its root.
+    LogRoot,
+    /// The root of a checkpoint that did not extend the last: already reported.
+    LogRewritten,
+    /// Nothing is healed until then.
+    PauseUntil,
+    /// How many refusals were not recorded since the last alert about that.
+    Suppressed,
+}
+
+impl Fact {
+    fn name(self) -> &'static str {
+        match self {
+            Self::HighWater => "high_water",
+            Self::KernelClockOnly => "kernel_clock_only",
+            Self::LogSize => "log_size",
+            Self::LogRoot => "log_root",
+            Self::LogRewritten => "log_rewritten",
+            Self::PauseUntil => "pause_until",
+            Self::Suppressed => "suppressed",
+        }
+    }
+}
+
+/// How far the control plane's evidence log was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogHead {
+    /// Its size.
+    pub size: u64,
+    /// Its root.
+    pub root: Digest,
+}
+
+impl Ledger {
+    /// The value, if there is one.
+    pub fn fact<T: FromStr>(&self, fact: Fact) -> Result<Option<T>, LedgerError> {
+        read(&self.db, fact)
+    }
+
+    /// How far the evidence log was verified; `None` before the first checkpoint.
+    pub fn log_head(&self) -> Result<Option<LogHead>, LedgerError> {
+        let size = self.fact(Fact::LogSize)?;
+        let root = self.fact(Fact::LogRoot)?;
+        Ok(size.zip(root).map(|(size, root)| LogHead { size, root }))
+    }
+}
+
+impl Tx<'_> {
+    /// The value, if there is one.
+    pub fn fact<T: FromStr>(&self, fact: Fact) -> Result<Option<T>, LedgerError> {
+        read(&self.tx, fact)
+    }
+
+    /// Sets the value.
+    pub fn set_fact(&self, fact: Fact, value: &str) -> Result<(), LedgerError> {
+        self.tx
+            .prepare_cached("INSERT OR REPLACE INTO facts (name, value) VALUES (?1, ?2)")?
+            .execute([fact.name(), value])?;
+        Ok(())
+    }
+
+    /// Removes the value.
+    pub fn clear_fact(&self, fact: Fact) -> Result<(), LedgerError> {
+        self.tx.execute("DELETE FROM facts WHERE name = ?1", [fact.name()])?;
+        Ok(())
+    }
+}
+
+fn read<T: FromStr>(db: &Connection, fact: Fact) -> Result<Option<T>, LedgerError> {
+    let value: Option<String> = db
+        .prepare_cached("SELECT value FROM facts WHERE name = ?1")?
+        .query_row([fact.name()], |row| row.get(0))
+        .optional()?;
+    value.map(|text| text.parse().map_err(|_| LedgerError::Unreadable(fact.name()))).transpose()
+}

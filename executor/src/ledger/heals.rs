@@ -1,0 +1,58 @@
+//! Attempts at healing and refusals of what was no order: what rate limits are counted from.
+
+use compliance_protocol::digest::Digest;
+use compliance_protocol::time::{Span, Timestamp};
+use rusqlite::params;
+
+use super::{Ledger, LedgerError, Tx};
+use crate::gates::Attempt;
+
+const DAY: Span = Span::from_hours(24);
+const HOUR: Span = Span::from_hours(1);
+
+impl Ledger {
+    /// The attempts at healing `subject` in the last 24 h by the machine's clock, oldest first. One from
+    /// the future counts: a clock that was set back does not wipe the limit.
+    pub fn attempts(&self, subject: &str, now: Timestamp) -> Result<Vec<Attempt>, LedgerError> {
+        let sql = "SELECT at_ms, healed FROM heals WHERE subject = ?1 AND at_ms > ?2 ORDER BY n";
+        let since = now.plus(Span::from_millis(-DAY.as_millis())).as_millis();
+        let mut statement = self.db.prepare_cached(sql)?;
+        let rows = statement.query_map(params![subject, since], |row| {
+            Ok(Attempt { at: Timestamp::from_millis(row.get(0)?), healed: row.get(1)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether these bytes were refused and recorded before, and how many others were in the last hour.
+    pub fn refusals(&self, digest: Digest, now: Timestamp) -> Result<(bool, u64), LedgerError> {
+        let known = "SELECT count(*) FROM refusals WHERE digest = ?1";
+        let known: u64 = self.db.query_row(known, [digest.as_bytes()], |row| row.get(0))?;
+        let recent = "SELECT count(*) FROM refusals WHERE at_ms > ?1";
+        let since = now.plus(Span::from_millis(-HOUR.as_millis())).as_millis();
+        Ok((known > 0, self.db.query_row(recent, [since], |row| row.get(0))?))
+    }
+}
+
+impl Tx<'_> {
+    /// Counts an attempt.
+    pub fn count_attempt(&self, subject: &str, attempt: Attempt) -> Result<(), LedgerError> {
+        let since = attempt.at.plus(Span::from_millis(-DAY.as_millis())).as_millis();
+        self.tx.execute("DELETE FROM heals WHERE at_ms <= ?1", [since])?;
+        self.tx.execute(
+            "INSERT INTO heals (subject, at_ms, healed) VALUES (?1, ?2, ?3)",
+            params![subject, attempt.at.as_millis(), attempt.healed],
+        )?;
+        Ok(())
+    }
+
+    /// Remembers what was refused, for a week, so that the same bytes are recorded once.
+    pub fn count_refusal(&self, digest: Digest, now: Timestamp) -> Result<(), LedgerError> {
+        let since = now.plus(Span::from_hours(-7 * 24)).as_millis();
+        self.tx.execute("DELETE FROM refusals WHERE at_ms <= ?1", [since])?;
+        self.tx.execute(
+            "INSERT OR REPLACE INTO refusals (digest, at_ms) VALUES (?1, ?2)",
+            params![digest.as_bytes(), now.as_millis()],
+        )?;
+        Ok(())
+    }
+}

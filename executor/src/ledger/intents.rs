@@ -1,0 +1,86 @@
+//! Intents: what is about to be done, on disk before it is done.
+
+use compliance_checks::CheckId;
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::Finding;
+use compliance_protocol::gate::Gate;
+use compliance_protocol::name::{BootId, Id};
+use compliance_protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Ledger, LedgerError, Tx};
+use crate::effect::Effect;
+
+/// Names an open intent.
+pub type IntentId = i64;
+
+/// What is about to be done, why, and how things were before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The effect on the host; `None` for an order that only looks.
+    pub effect: Option<Effect>,
+    /// On whose authority.
+    pub trigger: Trigger,
+    /// The check that will say whether it helped.
+    pub check: Option<CheckId>,
+    /// What it is done to.
+    pub subject: String,
+    /// What was wrong.
+    pub findings: Vec<Finding>,
+    /// The check's facts before.
+    pub pre: Map<String, Value>,
+    /// The gates that were open.
+    pub gates: Vec<Gate>,
+    /// When, by the machine's clock.
+    pub started_at: Timestamp,
+    /// In which boot.
+    pub boot_id: BootId,
+}
+
+/// On whose authority something is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trigger {
+    /// An order's.
+    Order {
+        /// Its id.
+        id: Id,
+        /// Its epoch.
+        epoch: u64,
+        /// Its sequence.
+        sequence: u64,
+        /// The digest of its payload.
+        payload_sha256: Digest,
+    },
+    /// The local policy's, for a drift just observed.
+    Drift,
+}
+
+impl Ledger {
+    /// The intents without an outcome: at most one while running, and what a crash left.
+    pub fn open_intents(&self) -> Result<Vec<(IntentId, Intent)>, LedgerError> {
+        let mut statement = self.db.prepare("SELECT n, json FROM intents ORDER BY n")?;
+        let rows = statement.query_and_then([], |row| {
+            let json: String = row.get(1)?;
+            let intent =
+                serde_json::from_str(&json).map_err(|_| LedgerError::Unreadable("intent"))?;
+            Ok((row.get(0)?, intent))
+        })?;
+        rows.collect()
+    }
+}
+
+impl Tx<'_> {
+    /// Puts an intent on record.
+    pub fn open_intent(&self, intent: &Intent) -> Result<IntentId, LedgerError> {
+        let json = serde_json::to_string(intent).map_err(|_| LedgerError::Unreadable("intent"))?;
+        self.tx.execute("INSERT INTO intents (json) VALUES (?1)", [json])?;
+        Ok(self.tx.last_insert_rowid())
+    }
+
+    /// Its outcome is on record.
+    pub fn close_intent(&self, intent: IntentId) -> Result<(), LedgerError> {
+        self.tx.execute("DELETE FROM intents WHERE n = ?1", [intent])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The outbox: evidence that has no receipt yet, and receipts.
+
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::SignedBundle;
+use compliance_protocol::feed::EvidenceHead;
+use compliance_protocol::name::Id;
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use super::{Ledger, LedgerError, Tx};
+
+/// A bundle as the ledger holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBundle {
+    /// The exact bytes.
+    pub signed: SignedBundle,
+    /// The verified receipt, a tlog-proof.
+    pub receipt: Option<String>,
+}
+
+impl Ledger {
+    /// Bundles without a receipt, oldest first: at least one if there is any, and more up to `bytes`.
+    pub fn pending(&self, bytes: u64) -> Result<Vec<SignedBundle>, LedgerError> {
+        let sql = "SELECT json, sig, dsse, NULL FROM bundles \
+                   WHERE receipt IS NULL AND refused IS NULL ORDER BY n LIMIT 64";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query_and_then([], stored)?;
+        let mut left = bytes;
+        let mut batch = Vec::new();
+        while let Some(StoredBundle { signed, .. }) = rows.next().transpose()? {
+            // In JSON each byte takes a third more.
+            let size = (signed.json.as_slice().len() + signed.dsse.as_slice().len() + 300) * 4 / 3;
+            let Some(rest) = left.checked_sub(size as u64) else {
+                if batch.is_empty() {
+                    batch.push(signed);
+                }
+                break;
+            };
+            left = rest;
+            batch.push(signed);
+        }
+        Ok(batch)
+    }
+
+    /// How many bundles have no receipt.
+    pub fn pending_count(&self) -> Result<u64, LedgerError> {
+        let sql = "SELECT count(*) FROM bundles WHERE receipt IS NULL AND refused IS NULL";
+        Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// The bundle of that id.
+    pub fn bundle(&self, id: Id) -> Result<Option<StoredBundle>, LedgerError> {
+        let sql = "SELECT json, sig, dsse, receipt FROM bundles WHERE id = ?1";
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query_and_then([id.to_string()], stored)?;
+        rows.next().transpose()
+    }
+
+    /// Each bundle, in the order made.
+    pub fn each_bundle<E: From<LedgerError>>(
+        &self,
+        mut take: impl FnMut(StoredBundle) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = "SELECT json, sig, dsse, receipt FROM bundles ORDER BY n";
+        let mut statement = self.db.prepare(sql).map_err(LedgerError::from)?;
+        let rows = statement.query_and_then([], stored).map_err(LedgerError::from)?;
+        for row in rows {
+            take(row?)?;
+        }
+        Ok(())
+    }
+
+    /// Where the current chain stands.
+    pub fn evidence_head(&self) -> Result<Option<EvidenceHead>, LedgerError> {
+        let sql = "SELECT sequence, sha256 FROM bundles WHERE ledger_id = ?1 ORDER BY sequence DESC LIMIT 1";
+        let head = self.db.prepare_cached(sql)?.query_row([self.chain().to_string()], |row| {
+            let sha256 = Digest::from_bytes(row.get(1)?);
+            Ok(EvidenceHead { ledger_id: self.chain(), sequence: row.get(0)?, sha256 })
+        });
+        Ok(head.optional()?)
+    }
+}
+
+impl Tx<'_> {
+    /// Keeps the verified receipt of a bundle; the first one stays.
+    pub fn keep_receipt(&self, id: Id, receipt: &str) -> Result<bool, LedgerError> {
+        let sql = "UPDATE bundles SET receipt = ?2 WHERE id = ?1 AND receipt IS NULL";
+        Ok(self.tx.prepare_cached(sql)?.execute(params![id.to_string(), receipt])? == 1)
+    }
+
+    /// Marks a bundle that the control plane does not take: it stays here and is sent no more.
+    pub fn mark_refused(&self, id: Id, why: &str) -> Result<bool, LedgerError> {
+        let sql =
+            "UPDATE bundles SET refused = ?2 WHERE id = ?1 AND refused IS NULL AND receipt IS NULL";
+        Ok(self.tx.prepare_cached(sql)?.execute(params![id.to_string(), why])? == 1)
+    }
+}
+
+fn stored(row: &Row<'_>) -> Result<StoredBundle, LedgerError> {
+    let bytes = |column| Ok::<_, LedgerError>(row.get::<_, Vec<u8>>(column)?.into());
+    let signed = SignedBundle { json: bytes(0)?, sig: bytes(1)?, dsse: bytes(2)? };
+    Ok(StoredBundle { signed, receipt: row.get(3)? })
+}

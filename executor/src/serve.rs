@@ -1,0 +1,130 @@
+//! The resident executor: threads around the engine. One thread owns the engine and the ledger; one
+//! observes, one acts, one listens, one waits for signals. They meet in one channel.
+
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use compliance_checks::Host;
+use compliance_daemon::systemd;
+use compliance_protocol::local::{Answer, Request};
+use compliance_protocol::time::Span;
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::authorise::Permit;
+use crate::effect::{Performed, Tools, perform};
+use crate::engine::{Engine, Job, RoundJob};
+use crate::ledger::LedgerError;
+use crate::observe::{Observed, observe};
+use crate::socket;
+
+enum Event {
+    Asked(Request, mpsc::Sender<Answer>),
+    RoundDone(RoundJob, Vec<Observed>),
+    EffectDone(Performed),
+    Stop,
+}
+
+/// Runs until SIGTERM or SIGINT. What is under way then is concluded at the next start, from its intent.
+pub fn serve(
+    mut engine: Engine,
+    listener: UnixListener,
+    agent_uid: u32,
+    host: Arc<dyn Host>,
+    tools: Tools,
+) -> Result<(), LedgerError> {
+    let (events, inbox) = mpsc::channel();
+    watch_signals(events.clone());
+    listen(listener, agent_uid, events.clone());
+    let rounds = observer(Arc::clone(&host), events.clone());
+    let effects = actor(host, tools, events);
+    systemd::ready();
+    tracing::info!("the executor is ready");
+    loop {
+        let next = engine.tick(compliance_clock::read())?;
+        for job in engine.take_jobs() {
+            // A thread that is gone has panicked, and then this process has ended.
+            let _ = match job {
+                Job::Round(round) => rounds.send(round).is_ok(),
+                Job::Effect(permit) => effects.send(permit).is_ok(),
+            };
+        }
+        systemd::alive();
+        match inbox.recv_timeout(until(next)) {
+            Ok(Event::Asked(request, reply)) => {
+                let answer = engine.handle(request, compliance_clock::read())?;
+                let _ = reply.send(answer);
+            }
+            Ok(Event::RoundDone(round, observed)) => {
+                engine.round_done(round, &observed, compliance_clock::read())?;
+            }
+            Ok(Event::EffectDone(performed)) => {
+                engine.effect_done(performed, compliance_clock::read());
+            }
+            Ok(Event::Stop) => break,
+            Err(_) => {}
+        }
+    }
+    systemd::stopping();
+    tracing::info!("the executor stops");
+    Ok(())
+}
+
+/// How long to wait for an event; never longer than half of what systemd's watchdog allows.
+fn until(next: Span) -> Duration {
+    let left = next.as_millis().saturating_sub(compliance_clock::boottime().as_millis());
+    let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
+    systemd::watchdog().map_or(left, |limit| left.min(limit))
+}
+
+fn watch_signals(events: mpsc::Sender<Event>) {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    // Before any other thread exists, so that all inherit the mask and only the waiter is woken.
+    let _ = signals.thread_block();
+    thread::spawn(move || {
+        let _ = signals.wait();
+        let _ = events.send(Event::Stop);
+    });
+}
+
+fn listen(listener: UnixListener, agent_uid: u32, events: mpsc::Sender<Event>) {
+    let (ask, asked) = mpsc::channel();
+    thread::spawn(move || socket::accept(&listener, agent_uid, &ask));
+    thread::spawn(move || {
+        for (request, reply) in asked {
+            if events.send(Event::Asked(request, reply)).is_err() {
+                break;
+            }
+        }
+    });
+}
+
+fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<RoundJob> {
+    let (rounds, jobs) = mpsc::channel::<RoundJob>();
+    thread::spawn(move || {
+        for job in jobs {
+            let baseline = job.baseline.as_deref().map_err(String::as_str);
+            let observed = observe(&*host, baseline, job.now);
+            if events.send(Event::RoundDone(job, observed)).is_err() {
+                break;
+            }
+        }
+    });
+    rounds
+}
+
+fn actor(host: Arc<dyn Host>, tools: Tools, events: mpsc::Sender<Event>) -> mpsc::Sender<Permit> {
+    let (effects, permits) = mpsc::channel();
+    thread::spawn(move || {
+        for permit in permits {
+            let performed = perform(permit, &*host, &tools, &compliance_clock::boottime);
+            if events.send(Event::EffectDone(performed)).is_err() {
+                break;
+            }
+        }
+    });
+    effects
+}
