@@ -239,12 +239,12 @@ impl Engine {
     /// A round has ended.
     pub fn round_done(
         &mut self,
-        round: RoundJob,
+        round: &RoundJob,
         observed: &[Observed],
         reading: ClockReading,
     ) -> Result<(), LedgerError> {
         let moment = self.moment(reading);
-        self.conclude(&round, observed, moment)?;
+        self.conclude(round, observed, moment)?;
         self.take_round(observed, moment)?;
         // What the round's end has freed may start at once.
         self.consider_orders(moment)
@@ -261,7 +261,7 @@ impl Engine {
         let nonce = Nonce::from_random(nonce);
         self.ticket = Some(Outstanding { nonce, given: moment.reading.boottime });
         self.log_base = self.ledger.log_head()?;
-        let time = self.high_water.map_or(moment.stamp(), |mark| mark.max(moment.stamp()));
+        let time = self.high_water.into_iter().fold(moment.stamp(), Timestamp::max);
         Ok(Answer::Ticket {
             ticket: Ticket {
                 nonce,

@@ -141,14 +141,12 @@ impl Ledger {
         if check != "ok" {
             return Err(damage().into());
         }
-        match newest_chain(&db)? {
-            Some(chain) => Ok(Self { db, chain }),
-            None => {
-                let mut ledger = Self { db, chain: fresh };
-                ledger.start_chain(fresh)?;
-                Ok(ledger)
-            }
+        if let Some(chain) = newest_chain(&db)? {
+            return Ok(Self { db, chain });
         }
+        let mut ledger = Self { db, chain: fresh };
+        ledger.start_chain(fresh)?;
+        Ok(ledger)
     }
 }
 

@@ -57,7 +57,7 @@ pub fn serve(
                 let _ = reply.send(answer);
             }
             Ok(Event::RoundDone(round, observed)) => {
-                engine.round_done(round, &observed, compliance_clock::read())?;
+                engine.round_done(&round, &observed, compliance_clock::read())?;
             }
             Ok(Event::EffectDone(performed)) => {
                 engine.effect_done(performed, compliance_clock::read());

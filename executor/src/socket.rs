@@ -21,7 +21,7 @@ const MAX_CONNECTIONS: usize = 8;
 /// A frame that has begun must be complete within this, and an answer be taken.
 const FRAME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The socket that systemd passes (sd_listen_fds(3)), else one made at `path`.
+/// The socket that systemd passes (`sd_listen_fds(3)`), else one made at `path`.
 pub fn listener(path: Option<&Path>) -> io::Result<UnixListener> {
     if let Some(listener) = listenfd::ListenFd::from_env().take_unix_listener(0)? {
         return Ok(listener);

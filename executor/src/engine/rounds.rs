@@ -70,8 +70,13 @@ impl Summary {
 /// What a round comes to for one check.
 struct Turn {
     heal: Option<(Permit, Intent)>,
-    change: Option<Draft>,
-    fingerprint: String,
+    /// What goes into evidence, with the fingerprint to remember.
+    change: Option<(String, Draft)>,
+}
+
+enum Wish {
+    Heal(Permit, Box<Intent>),
+    Wait(Vec<Gate>),
 }
 
 impl Engine {
@@ -86,8 +91,8 @@ impl Engine {
         let mut heal = None;
         for observed in observed {
             let turn = self.turn(observed, heal.is_some(), moment)?;
-            if let Some(draft) = turn.change {
-                changes.push((observed.report().check, turn.fingerprint, draft));
+            if let Some((fingerprint, draft)) = turn.change {
+                changes.push((observed.report().check, fingerprint, draft));
             }
             heal = heal.or(turn.heal);
             self.post_to_board(observed.report(), moment)?;
@@ -120,26 +125,29 @@ impl Engine {
         moment: Moment,
     ) -> Result<Turn, LedgerError> {
         let report = observed.report();
-        let (healing, held) = self.wish_to_heal(observed, taken, moment)?;
-        let fingerprint = fingerprint(report, &held);
-        if healing.is_some() {
+        let held = match self.wish_to_heal(observed, taken, moment)? {
             // Its evidence comes when it has ended.
-            return Ok(Turn { heal: healing, change: None, fingerprint });
-        }
+            Wish::Heal(permit, intent) => {
+                return Ok(Turn { heal: Some((permit, *intent)), change: None });
+            }
+            Wish::Wait(held) => held,
+        };
+        let fingerprint = fingerprint(report, &held);
         let being_healed = self.doing.as_ref().is_some_and(|d| d.what.check == Some(report.check));
         let known = self.ledger.state(report.check)?;
         let changed = !being_healed && known.is_none_or(|(print, _)| print != fingerprint);
-        let change = changed.then(|| self.change_draft(report, held, moment));
-        Ok(Turn { heal: None, change, fingerprint })
+        let change = changed.then(|| (fingerprint, self.change_draft(report, held, moment)));
+        Ok(Turn { heal: None, change })
     }
 
-    /// The first finding that may be healed now; else the gates that hold the first one up.
+    /// The first finding that may be healed now; else the gates that hold the first one up, none if there
+    /// is no remedy.
     fn wish_to_heal(
         &mut self,
         observed: &Observed,
         taken: bool,
         moment: Moment,
-    ) -> Result<(Option<(Permit, Intent)>, Vec<Gate>), LedgerError> {
+    ) -> Result<Wish, LedgerError> {
         let report = observed.report();
         let doing = if taken { Some("a heal".to_owned()) } else { self.doing_title() };
         let paused = self.ledger.fact(Fact::PauseUntil)?;
@@ -156,13 +164,13 @@ impl Engine {
                     let effect = Some(permit.effect().clone());
                     let check = Some(report.check);
                     let intent = self.intent(IntentTrigger::Drift, effect, check, gates, moment);
-                    return Ok((Some((permit, intent)), Vec::new()));
+                    return Ok(Wish::Heal(permit, Box::new(intent)));
                 }
                 Some(Decision::Hold(gates)) if held.is_empty() => held = gates,
                 Some(Decision::Hold(_)) | None => {}
             }
         }
-        Ok((None, held))
+        Ok(Wish::Wait(held))
     }
 
     fn change_draft(&mut self, report: &Report, held: Vec<Gate>, moment: Moment) -> Draft {
@@ -233,7 +241,7 @@ pub(super) fn attempt_key(check: CheckId, subject: &str) -> String {
 pub(super) fn fingerprint(report: &Report, held: &[Gate]) -> String {
     let mut print = format!("{:?}", report.verdict.state());
     for finding in report.verdict.findings() {
-        print.push_str(&format!("|{}={}", finding.subject, finding.expected));
+        print.extend(["|", &finding.subject, "=", &finding.expected]);
     }
     if held.iter().any(|gate| !gate.is_open() && is_breaker(gate)) {
         print.push_str("|breaker");
