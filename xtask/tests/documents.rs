@@ -31,15 +31,17 @@ fn documents() -> Vec<PathBuf> {
 }
 
 /// The targets of `[text](target)` in a document, outside code.
-fn links(text: &str) -> Vec<&str> {
+fn links(text: &str) -> Vec<String> {
     let mut in_code = false;
-    let prose = text.lines().filter(|line| {
+    let lines = text.lines().filter(|line| {
         in_code ^= line.trim_start().starts_with("```");
         !in_code
     });
+    let prose: Vec<_> = lines.map(|line| line.split('`').step_by(2).collect::<String>()).collect();
     prose
+        .iter()
         .flat_map(|line| line.split("](").skip(1))
-        .filter_map(|rest| rest.split_once(')').map(|(target, _)| target))
+        .filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()))
         .collect()
 }
 
