@@ -1,0 +1,65 @@
+//! When sites were last heard of: in memory, and written down now and then, so that a poll writes nothing.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use compliance_protocol::name::Site;
+use compliance_protocol::time::Timestamp;
+
+use crate::store::{SiteRow, Store, StoreError};
+
+/// When one site was last heard of.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    at: Timestamp,
+    head_at: Option<Timestamp>,
+    written: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Presence(Mutex<HashMap<Site, Seen>>);
+
+impl Presence {
+    /// A registered site was heard of; `head` when it was given a feed head.
+    pub(crate) fn seen(&self, site: &Site, at: Timestamp, head: bool) {
+        let mut sites = self.sites();
+        let before = sites.get(site).and_then(|seen| seen.head_at);
+        let head_at = if head { Some(at) } else { before };
+        sites.insert(site.clone(), Seen { at, head_at, written: false });
+    }
+
+    /// Puts what is known here into what the store said.
+    pub(crate) fn complete(&self, mut row: SiteRow) -> SiteRow {
+        if let Some(seen) = self.sites().get(&row.name) {
+            row.last_seen = Some(seen.at);
+            row.last_head_at = seen.head_at.or(row.last_head_at);
+        }
+        row
+    }
+
+    /// Writes down what is new.
+    pub(crate) async fn write_down(&self, store: &Store) -> Result<(), StoreError> {
+        let new: Vec<_> = {
+            let mut sites = self.sites();
+            let unwritten = sites.iter_mut().filter(|(_, seen)| !seen.written);
+            unwritten
+                .map(|(site, seen)| {
+                    seen.written = true;
+                    (site.clone(), *seen)
+                })
+                .collect()
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        store
+            .write(move |tx| {
+                new.iter().try_for_each(|(site, seen)| tx.seen(site, seen.at, seen.head_at))
+            })
+            .await
+    }
+
+    fn sites(&self) -> MutexGuard<'_, HashMap<Site, Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
