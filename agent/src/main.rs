@@ -1,2 +1,125 @@
-//! placeholder
-fn main() {}
+//! `compliance-agent`: arguments in, exit code out.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use compliance_agent::clock::TicketClock;
+use compliance_agent::config::{Config, DEFAULT_PATH};
+use compliance_agent::health::{Health, judge};
+use compliance_agent::report::Report;
+use compliance_agent::{run, status};
+
+const USAGE: &str = "\
+usage: compliance-agent run [--config FILE]              poll, until SIGTERM
+       compliance-agent status [--json] [--config FILE]  checks, gates, queue, last poll, why not now
+       compliance-agent health [--config FILE]           exit 0 healthy, 1 not, 2 cannot tell
+       compliance-agent check-config [--config FILE]     exit 0 if FILE and what it names can be used
+       compliance-agent --version | --help
+FILE is /etc/compliance/agent.toml unless given.
+";
+
+fn main() -> ExitCode {
+    match perform() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "compliance-agent: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn perform() -> anyhow::Result<u8> {
+    let arguments = Arguments::parse(std::env::args().skip(1))?;
+    let config = || compliance_daemon::config::read::<Config>(&arguments.config);
+    match arguments.command {
+        Command::Run => run_agent(&config()?),
+        Command::Status => show_status(&config()?, arguments.json),
+        Command::Health => show_health(&config()?),
+        Command::CheckConfig => {
+            run::client(&config()?.tls, &Arc::new(TicketClock::unset()))?;
+            print(&format!("{} can be used\n", arguments.config.display()))
+        }
+        Command::Help => print(USAGE),
+        Command::Version => print(concat!("compliance-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+fn run_agent(config: &Config) -> anyhow::Result<u8> {
+    compliance_daemon::log::start("compliance-agent", config.log.level, config.log.format);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .context("cannot start the runtime")?;
+    let outcome = runtime.block_on(run::run(config));
+    // A resolver that hangs must not keep the process.
+    runtime.shutdown_background();
+    outcome?;
+    Ok(0)
+}
+
+fn show_status(config: &Config, json: bool) -> anyhow::Result<u8> {
+    let report = Report::read(&config.state_file)?;
+    let age = report.age(run::moment(), &run::boot_id()?);
+    print(&if json { status::document(&report, age)? } else { status::text(&report, age) })
+}
+
+fn show_health(config: &Config) -> anyhow::Result<u8> {
+    let report = Report::read(&config.state_file)?;
+    let (code, sentence) = match judge(&report, run::moment(), &run::boot_id()?) {
+        Health::Healthy(sentence) => (0, sentence),
+        Health::Unhealthy(sentence) => (1, sentence),
+        Health::Unknown(sentence) => (2, sentence),
+    };
+    print(&format!("{sentence}\n"))?;
+    Ok(code)
+}
+
+fn print(text: &str) -> anyhow::Result<u8> {
+    std::io::stdout().lock().write_all(text.as_bytes()).context("cannot write to stdout")?;
+    Ok(0)
+}
+
+enum Command {
+    CheckConfig,
+    Health,
+    Help,
+    Run,
+    Status,
+    Version,
+}
+
+struct Arguments {
+    command: Command,
+    config: PathBuf,
+    json: bool,
+}
+
+impl Arguments {
+    fn parse(mut given: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let command = match given.next().as_deref() {
+            Some("check-config") => Command::CheckConfig,
+            Some("health") => Command::Health,
+            Some("help" | "--help" | "-h") => Command::Help,
+            Some("run") => Command::Run,
+            Some("status") => Command::Status,
+            Some("--version" | "-V") => Command::Version,
+            Some(other) => bail!("{other:?} is not a command\n{USAGE}"),
+            None => bail!("a command is missing\n{USAGE}"),
+        };
+        let mut arguments = Self { command, config: PathBuf::from(DEFAULT_PATH), json: false };
+        while let Some(argument) = given.next() {
+            match (argument.as_str(), &arguments.command) {
+                ("--config", _) => {
+                    arguments.config = given.next().context("--config needs a file")?.into();
+                }
+                ("--json", Command::Status) => arguments.json = true,
+                _ => bail!("{argument:?} does not belong here\n{USAGE}"),
+            }
+        }
+        Ok(arguments)
+    }
+}

@@ -1,0 +1,175 @@
+//! `agent.toml`.
+
+use std::path::PathBuf;
+
+use compliance_daemon::log::{Format, Level};
+use compliance_protocol::time::Span;
+use serde::{Deserialize, Serialize};
+
+/// Where the configuration is unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/compliance/agent.toml";
+
+/// What `agent.toml` says.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The control plane: `https://HOST[:PORT]`.
+    pub mcp_url: McpUrl,
+    /// The executor's Unix socket.
+    pub socket: PathBuf,
+    /// The user that must be at its other end; root unless set.
+    #[serde(default)]
+    pub executor_uid: u32,
+    /// Who we are, and whose servers we trust.
+    pub tls: Tls,
+    /// How often to poll, in milliseconds.
+    #[serde(default)]
+    pub poll_interval_ms: PollInterval,
+    /// Where the report for `status` and `health` is left.
+    pub state_file: PathBuf,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Who we are, and whose servers we trust; PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The only authority whose servers are trusted.
+    pub ca: PathBuf,
+    /// Our certificate, with its chain if it has one.
+    pub certificate: PathBuf,
+    /// Its key, PKCS#8.
+    pub key: PathBuf,
+}
+
+/// How much is logged, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// How much.
+    pub level: Level,
+    /// How, on stderr.
+    pub format: Format,
+}
+
+/// The control plane's address: `https://HOST[:PORT]`, nothing behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct McpUrl(String);
+
+impl McpUrl {
+    /// The address of `path`, which begins with a slash.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+}
+
+/// The text is not the address of a control plane.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a control plane's address is written https://HOST or https://HOST:PORT, with nothing behind it"
+)]
+pub struct NotAnMcpUrl;
+
+impl TryFrom<String> for McpUrl {
+    type Error = NotAnMcpUrl;
+
+    fn try_from(text: String) -> Result<Self, NotAnMcpUrl> {
+        let text = text.strip_suffix('/').unwrap_or(&text);
+        let host = text.strip_prefix("https://").ok_or(NotAnMcpUrl)?;
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-:[]".contains(&b);
+        if host.is_empty() || !host.bytes().all(allowed) {
+            return Err(NotAnMcpUrl);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl From<McpUrl> for String {
+    fn from(url: McpUrl) -> Self {
+        url.0
+    }
+}
+
+/// How often to poll: 200 ms to one hour, one minute unless set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub struct PollInterval(u32);
+
+impl PollInterval {
+    const MIN_MS: u32 = 200;
+    const MAX_MS: u32 = 3_600_000;
+
+    /// The interval.
+    pub fn span(self) -> Span {
+        Span::from_millis(i64::from(self.0))
+    }
+}
+
+impl Default for PollInterval {
+    fn default() -> Self {
+        Self(60_000)
+    }
+}
+
+/// The number is not an interval between polls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a poll interval is {} to {} milliseconds", PollInterval::MIN_MS, PollInterval::MAX_MS)]
+pub struct NotAnInterval;
+
+impl TryFrom<u32> for PollInterval {
+    type Error = NotAnInterval;
+
+    fn try_from(ms: u32) -> Result<Self, NotAnInterval> {
+        if (Self::MIN_MS..=Self::MAX_MS).contains(&ms) { Ok(Self(ms)) } else { Err(NotAnInterval) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use compliance_daemon::config::parse;
+
+    const LEAST: &str = r#"
+        mcp_url = "https://mcp.example:8443/"
+        socket = "/run/compliance/executor.sock"
+        state_file = "/run/compliance-agent/state.json"
+        tls = { ca = "ca.pem", certificate = "tls.pem", key = "tls.key" }
+    "#;
+
+    #[test]
+    fn the_least_configuration_has_safe_defaults() {
+        let config: Config = parse(LEAST).unwrap();
+        assert_eq!(config.mcp_url.join("/x"), "https://mcp.example:8443/x");
+        assert_eq!(config.executor_uid, 0);
+        assert_eq!(config.poll_interval_ms.span(), Span::from_secs(60));
+    }
+
+    #[test]
+    fn an_interval_outside_of_its_bounds_is_refused() {
+        for (ms, good) in [(199, false), (200, true), (3_600_000, true), (3_600_001, false)] {
+            let text = format!("poll_interval_ms = {ms}\n{LEAST}");
+            assert_eq!(parse::<Config>(&text).is_ok(), good, "{ms}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_https_with_nothing_behind_it() {
+        for good in ["https://mcp", "https://mcp:8443", "https://[::1]:8443/", "https://10.0.0.1"] {
+            assert!(McpUrl::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in
+            ["http://mcp", "mcp", "https://", "https://mcp/x", "https://a@mcp", "https://mcp?x"]
+        {
+            assert_eq!(McpUrl::try_from(bad.to_owned()), Err(NotAnMcpUrl), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_slip_of_the_pen_is_pointed_out() {
+        let error = parse::<Config>(&format!("poll_interval_s = 60\n{LEAST}")).unwrap_err();
+        assert!(error.contains("did you mean `poll_interval_ms`?"), "{error}");
+    }
+}
