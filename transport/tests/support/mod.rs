@@ -16,6 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -74,42 +75,63 @@ fn params(names: &[&str], common: &str) -> CertificateParams {
     params
 }
 
-/// A TLS server; `answers` says what is sent for each request, and by saying nothing that nothing ever is.
+/// A request as it came.
+pub struct Asked {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// What is sent for a request; by saying nothing, that nothing ever is. It may block.
+pub trait Answers: Fn(&Asked) -> Vec<u8> + Send + Sync + 'static {}
+
+impl<A: Fn(&Asked) -> Vec<u8> + Send + Sync + 'static> Answers for A {}
+
+/// A TLS server, until it is dropped.
 pub struct Server {
     pub address: SocketAddr,
     pub requests: Arc<AtomicUsize>,
     pub connections: Arc<AtomicUsize>,
+    _accepting: JoinSet<()>,
 }
 
 impl Server {
-    pub async fn start<A>(
+    pub async fn start(
         authority: &Authority,
         pair: &Pair,
         version: &'static SupportedProtocolVersion,
-        answers: A,
-    ) -> Self
-    where
-        A: Fn(&str) -> Vec<u8> + Send + Sync + 'static,
-    {
-        let acceptor = TlsAcceptor::from(Arc::new(config(authority, pair, version)));
+        answers: impl Answers,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(listener, authority, pair, version, answers)
+    }
+
+    pub fn start_on(
+        listener: TcpListener,
+        authority: &Authority,
+        pair: &Pair,
+        version: &'static SupportedProtocolVersion,
+        answers: impl Answers,
+    ) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(config(authority, pair, version)));
         let address = listener.local_addr().unwrap();
         let (requests, connections) =
             (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let counters = (requests.clone(), connections.clone());
         let answers = Arc::new(answers);
-        tokio::spawn(async move {
+        let mut accepting = JoinSet::new();
+        accepting.spawn(async move {
+            let mut conversations = JoinSet::new();
             while let Ok((tcp, _)) = listener.accept().await {
                 let (acceptor, answers, counters) =
                     (acceptor.clone(), answers.clone(), counters.clone());
-                tokio::spawn(async move {
+                conversations.spawn(async move {
                     let Ok(stream) = acceptor.accept(tcp).await else { return };
                     counters.1.fetch_add(1, Ordering::SeqCst);
-                    let _ = converse(stream, answers.as_ref(), &counters.0).await;
+                    let _ = converse(stream, answers, &counters.0).await;
                 });
             }
         });
-        Self { address, requests, connections }
+        Self { address, requests, connections, _accepting: accepting }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -138,22 +160,24 @@ fn config(
         .unwrap()
 }
 
-/// Reads requests without a body, one after the other, and writes what `answers` says.
-async fn converse<A>(
+/// Reads requests, one after the other, and writes what `answers` says.
+async fn converse<A: Answers>(
     mut stream: TlsStream<TcpStream>,
-    answers: &A,
+    answers: Arc<A>,
     requests: &AtomicUsize,
-) -> io::Result<()>
-where
-    A: Fn(&str) -> Vec<u8>,
-{
+) -> io::Result<()> {
     loop {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(stream.read_u8().await?);
         }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).await?;
         requests.fetch_add(1, Ordering::SeqCst);
-        let answer = answers(&String::from_utf8_lossy(&head));
+        let (answers, asked) = (answers.clone(), Asked { head, body });
+        let answer = tokio::task::spawn_blocking(move || answers(&asked)).await.unwrap();
         if answer.is_empty() {
             return std::future::pending().await;
         }
