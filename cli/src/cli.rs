@@ -5,6 +5,7 @@ use compliance_protocol::name::Site;
 
 use crate::baseline::BaselineCommand;
 use crate::config::Connection;
+use crate::demo::DemoArgs;
 use crate::evidence::EvidenceCommand;
 use crate::key::KeyCommand;
 use crate::order::OrderCommand;
@@ -30,6 +31,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show the whole story on this machine: real processes, no root needed.
+    Demo(DemoArgs),
     /// Make keys.
     #[command(subcommand)]
     Key(KeyCommand),

@@ -133,6 +133,9 @@ pub enum Error {
         /// What it said.
         detail: String,
     },
+    /// The demonstration could not go on.
+    #[error("the demonstration could not go on: {0}")]
+    Demo(#[from] Box<crate::demo::Failure>),
     /// The control plane's answer is not what it should be.
     #[error("the control plane's answer to {path} is not what it should be: {detail}")]
     Answer {

@@ -8,6 +8,7 @@ pub mod baseline;
 pub mod cli;
 pub mod config;
 pub mod connect;
+pub mod demo;
 pub mod duration;
 pub mod entropy;
 pub mod error;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli, now: Timestamp) -> Result<Verdict, Error> {
         Command::Order(command) => order::run(&context, command).await,
         Command::Baseline(command) => baseline::run(&context, command),
         Command::Evidence(command) => evidence::run(&context, command).await,
+        Command::Demo(args) => demo::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args),
     }
 }

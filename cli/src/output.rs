@@ -1,6 +1,5 @@
 //! Results: text for people, or one JSON document.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
@@ -93,7 +92,7 @@ impl Paint {
             Tone::Strong => "1",
             Tone::Plain => "",
         };
-        if self.colour && !code.is_empty() {
+        if self.colour && !code.is_empty() && !text.is_empty() {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
             text.to_owned()
@@ -101,62 +100,78 @@ impl Paint {
     }
 }
 
-/// A table for people. The last column is folded, so that lines stay readable.
-#[derive(Debug, Clone, Default)]
+/// A table for people. One column is folded, so that lines stay readable.
+#[derive(Debug, Clone)]
 pub struct Table {
     rows: Vec<Vec<(Tone, String)>>,
+    folds: usize,
 }
 
-/// Where the last column is folded.
+/// How long a line should be at most.
 const WIDTH: usize = 110;
 
+/// A folded column is not narrower than this.
+const MIN_FOLDED: usize = 30;
+
 impl Table {
-    /// A table with these column heads.
+    /// A table with these column heads; the last column is the one that is folded.
     pub fn new(heads: &[&str]) -> Self {
-        Self { rows: vec![heads.iter().map(|head| (Tone::Quiet, (*head).to_owned())).collect()] }
+        let heads: Vec<_> = heads.iter().map(|head| (Tone::Quiet, (*head).to_owned())).collect();
+        Self { folds: heads.len().saturating_sub(1), rows: vec![heads] }
+    }
+
+    /// The same with another folded column, counted from 0.
+    #[must_use]
+    pub fn folding(self, column: usize) -> Self {
+        Self { folds: column, ..self }
     }
 
     /// Adds a row. Control characters, which a terminal would obey, are replaced.
     pub fn row(&mut self, cells: Vec<(Tone, String)>) {
-        let clean = |text: String| {
-            text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-        };
-        self.rows.push(cells.into_iter().map(|(tone, text)| (tone, clean(text))).collect());
+        let clean = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        let cells = cells.into_iter().map(|(tone, text)| (tone, text.chars().map(clean).collect()));
+        self.rows.push(cells.collect());
     }
 
     /// The table as text, each line indented by two.
     pub fn render(&self, paint: Paint) -> String {
+        let widths = self.widths();
+        self.rows.iter().flat_map(|row| self.lines(row, &widths, paint)).collect()
+    }
+
+    /// The width of each column, the folded one narrowed to what is left.
+    fn widths(&self) -> Vec<usize> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |n: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(n));
             cells.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
         };
-        let widths: Vec<_> = (0..columns).map(width).collect();
-        let before_last =
-            2 + widths.iter().take(columns.saturating_sub(1)).map(|w| w + 2).sum::<usize>();
-        let mut text = String::new();
-        for row in &self.rows {
-            let mut line = String::from("  ");
-            for (n, ((tone, cell), width)) in row.iter().zip(&widths).enumerate() {
-                if n + 1 == columns {
-                    for (k, part) in
-                        fold(cell, WIDTH.saturating_sub(before_last).max(30)).iter().enumerate()
-                    {
-                        if k > 0 {
-                            let _ = write!(line, "\n{}", " ".repeat(before_last));
-                        }
-                        line.push_str(&paint.tone(*tone, part));
-                    }
-                } else {
-                    let gap = " ".repeat(width - cell.chars().count() + 2);
-                    line.push_str(&paint.tone(*tone, cell));
-                    line.push_str(&gap);
-                }
-            }
-            text.push_str(line.trim_end());
-            text.push('\n');
+        let mut widths: Vec<_> = (0..columns).map(width).collect();
+        let total: usize = widths.iter().map(|width| width + 2).sum();
+        if let Some(folded) = widths.get_mut(self.folds) {
+            let others = total - *folded;
+            *folded = (*folded).min(WIDTH.saturating_sub(others).max(MIN_FOLDED));
         }
-        text
+        widths
+    }
+
+    /// One row, as many lines as its folded cell has.
+    fn lines(&self, row: &[(Tone, String)], widths: &[usize], paint: Paint) -> Vec<String> {
+        let fold_at = widths.get(self.folds).copied().unwrap_or(WIDTH);
+        let folded = row.get(self.folds).map(|(_, text)| fold(text, fold_at)).unwrap_or_default();
+        let line = |k: usize| {
+            let cells = row.iter().zip(widths).enumerate().map(|(n, ((tone, text), width))| {
+                let text = match (n == self.folds, k) {
+                    (true, _) => folded.get(k).map_or("", String::as_str),
+                    (false, 0) => text,
+                    (false, _) => "",
+                };
+                let gap = " ".repeat(width.saturating_sub(text.chars().count()) + 2);
+                format!("{}{gap}", paint.tone(*tone, text))
+            });
+            format!("  {}\n", cells.collect::<String>().trim_end())
+        };
+        (0..folded.len().max(1)).map(line).collect()
     }
 }
 
@@ -182,6 +197,21 @@ mod tests {
     use super::*;
 
     const PLAIN: Paint = Paint { colour: false };
+
+    #[test]
+    fn the_other_columns_stay_beside_the_first_line_of_the_folded_one() {
+        let mut table = Table::new(&["check", "actual", "verdict"]).folding(1);
+        table.row(
+            ["backups", &"x ".repeat(60), "unknown"].map(|t| (Tone::Plain, t.to_owned())).to_vec(),
+        );
+        let text = table.render(PLAIN);
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[1].ends_with("  unknown") && lines.len() == 3, "{text}");
+        assert!(
+            lines[0].ends_with("  verdict") && lines[0].find("verdict") == lines[1].find("unknown")
+        );
+        assert!(lines.iter().all(|line| line.len() <= WIDTH), "{text}");
+    }
 
     #[test]
     fn columns_line_up_and_the_last_one_folds() {

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use compliance_pki::Authority;
 use compliance_protocol::key::{KeyError, KeySet, PublicKey};
 use compliance_protocol::name::{Site, Tenant};
+use compliance_protocol::time::Timestamp;
 use compliance_protocol::tlog::VerifierKey;
 use compliance_protocol::trust::{OrderKeys, Roles, Trust};
 use compliance_signing::PrivateKey;
@@ -93,7 +94,7 @@ pub struct Enrolled {
 pub async fn run(context: &Context, command: SiteCommand) -> Result<Verdict, Error> {
     match command {
         SiteCommand::Add(args) => {
-            let enrolled = add(context, &args)?;
+            let enrolled = add(&args, context.now)?;
             context.output.show(&enrolled, |enrolled, _| {
                 format!(
                     "{}\n  certificate  {}\n  authority    {}\n  trust file   {}\nCopy the three to the appliance, and tell the control plane: compliancectl site register {0} --trust {3}",
@@ -110,15 +111,15 @@ pub async fn run(context: &Context, command: SiteCommand) -> Result<Verdict, Err
     }
 }
 
-/// Makes the files of one appliance.
-pub fn add(context: &Context, args: &AddArgs) -> Result<Enrolled, Error> {
+/// Makes the files of one appliance; its certificate begins at `now`.
+pub fn add(args: &AddArgs, now: Timestamp) -> Result<Enrolled, Error> {
     let authority = Authority::from_pem(
         &files::text(&args.authority.join("ca.pem"))?,
         &files::text(&args.authority.join("ca.key"))?,
     )?;
     let csr = files::text(&args.csr)?;
     let serial = entropy::random()?;
-    let certificate = authority.issue_site(&csr, &args.tenant, &args.site, serial, context.now)?;
+    let certificate = authority.issue_site(&csr, &args.tenant, &args.site, serial, now)?;
     let trust = sign_trust(args)?;
     let path = |name: &str| args.out.join(name);
     let enrolled = Enrolled {
@@ -237,13 +238,10 @@ mod tests {
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::config::Connection;
     use crate::key::generate;
-    use crate::output::Output;
 
-    fn context() -> Context {
-        let now = "2026-11-20T09:41:11.000Z".parse().unwrap();
-        Context { output: Output::new(true), now, connection: Connection::default() }
+    fn now() -> Timestamp {
+        "2026-11-20T09:41:11.000Z".parse().unwrap()
     }
 
     /// A directory with keys, an authority and what `enrol` makes.
@@ -254,8 +252,7 @@ mod tests {
         for (seed, role) in (1..).zip(roles) {
             generate(role, dir.path(), role.name(), &[seed; 32]).unwrap();
         }
-        let authority =
-            Authority::generate(&"acme".parse().unwrap(), [1; 16], context().now).unwrap();
+        let authority = Authority::generate(&"acme".parse().unwrap(), [1; 16], now()).unwrap();
         write("ca.pem", authority.cert_pem());
         write("ca.key", authority.key_pem());
         let tls = PrivateKey::from_seed(&[8; 32]).unwrap();
@@ -291,7 +288,7 @@ mod tests {
     #[test]
     fn the_trust_file_names_the_keys_and_the_certificate_names_the_site() {
         let dir = workplace();
-        let enrolled = add(&context(), &args(dir.path(), &["--epoch", "3"])).unwrap();
+        let enrolled = add(&args(dir.path(), &["--epoch", "3"]), now()).unwrap();
         let trust = files::trust(&enrolled.trust).unwrap().into_value();
         assert_eq!((trust.version, trust.epoch, trust.site.as_str()), (1, 3, "clinic-042"));
         let public = |name: &str| files::public_key(&dir.path().join(name)).unwrap();
@@ -304,17 +301,17 @@ mod tests {
     #[test]
     fn nothing_is_overwritten_and_nothing_is_written_that_no_appliance_would_take() {
         let dir = workplace();
-        add(&context(), &args(dir.path(), &[])).unwrap();
-        assert!(matches!(add(&context(), &args(dir.path(), &[])), Err(Error::Write { .. })));
+        add(&args(dir.path(), &[]), now()).unwrap();
+        assert!(matches!(add(&args(dir.path(), &[]), now()), Err(Error::Write { .. })));
 
         let dir = workplace();
         let other = generate(Role::Root, dir.path(), "root2", &[7; 32]).unwrap();
         let other = other.public_file.display().to_string();
         let two = args(dir.path(), &["--root-pub", &other, "--root-threshold", "2"]);
-        assert!(matches!(add(&context(), &two), Err(Error::Trust { .. })));
+        assert!(matches!(add(&two, now()), Err(Error::Trust { .. })));
 
         std::fs::copy(dir.path().join("feed.pub"), dir.path().join("orders.pub")).unwrap();
-        assert!(add(&context(), &args(dir.path(), &[])).is_err(), "one key, two roles");
+        assert!(add(&args(dir.path(), &[]), now()).is_err(), "one key, two roles");
         assert!(!dir.path().join("out").exists());
     }
 }
