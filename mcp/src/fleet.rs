@@ -85,6 +85,20 @@ pub fn all(app: &App, view: &View<'_>) -> Result<Vec<SiteSummary>, StoreError> {
     view.sites()?.into_iter().map(|row| summary(app, view, row)).collect()
 }
 
+/// The checks that every site is expected to report.
+const CHECKS: [&str; 6] = ["patching", "services", "backups", "firewall", "logging", "encryption"];
+
+/// The state of each check that a site should report, and of those that it reports besides. What it
+/// never reported is unknown.
+pub fn expected(site: &SiteSummary) -> impl Iterator<Item = (&str, State)> + Clone {
+    let states = &site.states;
+    let others = states.keys().map(String::as_str).filter(|check| !CHECKS.contains(check));
+    CHECKS.into_iter().chain(others).map(|check| {
+        let state = states.get(check).map_or(State::Unknown, |summary| summary.state);
+        (check, state)
+    })
+}
+
 /// What a check says of now: the older of when it looked and when that came must not be too long ago.
 fn current(check: &CheckRow, now: Timestamp) -> State {
     let news = check.at.min(check.received_at);
@@ -98,7 +112,7 @@ mod tests {
     #[test]
     fn an_old_green_is_unknown_by_whichever_clock_it_is_old() {
         let now = Timestamp::from_millis(1_795_167_671_000);
-        let ago = |hours| now.plus(Span::from_hours(-hours));
+        let ago = |hours: i64| now.plus(Span::from_hours(-hours));
         let check = |at, received_at| CheckRow {
             check: "backups".to_owned(),
             state: State::Compliant,

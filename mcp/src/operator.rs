@@ -1,7 +1,7 @@
 //! What operators call, with a client certificate, on a listener of their own. Orders and trust files come
 //! signed; nothing here can make one.
 
-mod evidence;
+pub(crate) mod evidence;
 mod orders;
 mod sites;
 
@@ -103,12 +103,12 @@ async fn link(
 }
 
 /// The name of a site, as it stands in a path.
-fn site_name(text: &str) -> Result<Site, Problem> {
+pub(crate) fn site_name(text: &str) -> Result<Site, Problem> {
     text.parse().map_err(|error| Problem::not_found(format!("{error}")))
 }
 
 /// The registered site of that name.
-fn site_row(view: &View<'_>, name: &Site) -> Result<SiteRow, Problem> {
+pub(crate) fn site_row(view: &View<'_>, name: &Site) -> Result<SiteRow, Problem> {
     view.site(name)?.ok_or_else(|| Problem::not_found(format!("there is no site {name}")))
 }
 

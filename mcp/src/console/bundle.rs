@@ -1,0 +1,145 @@
+//! One bundle of evidence: what it says, and how to verify it without us.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::{Bundle, StepResult};
+use compliance_protocol::gate::{GateName, GateState};
+use compliance_protocol::json;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::view::{self, Mark, When};
+use super::{Failure, Viewer, render};
+use crate::app::App;
+use crate::body::Params;
+use crate::operator::evidence::with_receipt;
+use crate::operator::site_name;
+use crate::problem::Problem;
+use crate::store::StoreError;
+
+#[derive(Template)]
+#[template(path = "bundle.html")]
+struct Page {
+    viewer: String,
+    bundle: Bundle,
+    sha256: Digest,
+    stem: String,
+    folder: String,
+    outcome: Mark,
+    state: Option<Mark>,
+    finished: When,
+    received: When,
+    trigger: String,
+    actions: Vec<Action>,
+    gates: Vec<Gate>,
+    pre: Option<String>,
+    post: Option<String>,
+    receipt: String,
+}
+
+struct Action {
+    name: String,
+    target: String,
+    result: &'static str,
+    duration_ms: u64,
+    output_bytes: u64,
+}
+
+struct Gate {
+    name: &'static str,
+    state: &'static str,
+    why: String,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    Viewer(viewer): Viewer,
+    Params((site, ledger_id, sequence)): Params<(String, String, u64)>,
+) -> Result<Response, Failure> {
+    let name = site_name(&site)?;
+    let ledger_id =
+        ledger_id.parse().map_err(|_| Problem::not_found("There is no such bundle."))?;
+    let (row, files, receipt) =
+        app.blocking(move |app| with_receipt(app, &name, ledger_id, sequence)).await?;
+    let bundle: Bundle = json::from_canonical(&files.json)
+        .map_err(|_| StoreError::Damaged("a stored bundle cannot be read"))?;
+    let now = app.now();
+    Ok(render(&Page {
+        viewer: viewer.to_string(),
+        sha256: row.sha256,
+        stem: bundle.file_stem(),
+        folder: format!("/sites/{}/evidence/{}/{}", row.site, row.ledger_id, row.sequence),
+        outcome: view::outcome(bundle.outcome),
+        state: bundle.state.map(view::state),
+        finished: view::when(bundle.finished_at, now),
+        received: view::when(row.received_at, now),
+        trigger: trigger(&bundle),
+        actions: actions(&bundle),
+        gates: gates(&bundle),
+        pre: pretty(&bundle.pre),
+        post: pretty(&bundle.post),
+        receipt,
+        bundle,
+    }))
+}
+
+fn trigger(bundle: &Bundle) -> String {
+    let trigger = &bundle.trigger;
+    let kind = code(&trigger.kind);
+    match (trigger.order_sequence, &trigger.order_id) {
+        (Some(sequence), Some(id)) => format!("{kind} {sequence} ({id})"),
+        _ => kind,
+    }
+}
+
+fn actions(bundle: &Bundle) -> Vec<Action> {
+    let action = |action: &compliance_protocol::evidence::ActionRecord| Action {
+        name: action.name.clone(),
+        target: action.target.clone(),
+        result: match action.result {
+            StepResult::Done => "done",
+            StepResult::Failed => "failed",
+            StepResult::TimedOut => "timed out",
+            StepResult::Would => "would have been done",
+        },
+        duration_ms: action.duration_ms,
+        output_bytes: action.output_bytes,
+    };
+    bundle.actions.iter().map(action).collect()
+}
+
+fn gates(bundle: &Bundle) -> Vec<Gate> {
+    let gate = |gate: &compliance_protocol::gate::Gate| Gate {
+        name: match gate.gate {
+            GateName::Busy => "nobody else acts",
+            GateName::Clock => "clock",
+            GateName::Pause => "not paused",
+            GateName::Policy => "policy",
+            GateName::Rate => "rate",
+            GateName::Window => "window",
+        },
+        state: match gate.state {
+            GateState::Open => "open",
+            GateState::Closed => "closed",
+            GateState::Unknown => "unknown",
+        },
+        why: gate.why.clone(),
+    };
+    bundle.gates.iter().map(gate).collect()
+}
+
+/// The code that bundles write for a value.
+fn code(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+fn pretty(facts: &Map<String, Value>) -> Option<String> {
+    (!facts.is_empty()).then(|| serde_json::to_string_pretty(facts).unwrap_or_default())
+}

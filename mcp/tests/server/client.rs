@@ -1,0 +1,167 @@
+//! A client that can be whoever it likes.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::process::Mcp;
+
+/// A certificate and its key, PEM.
+#[derive(Clone)]
+pub struct Credentials {
+    pub cert: String,
+    pub key: String,
+}
+
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{self:?}"))
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Expects a problem of this status and kind; returns its detail.
+    pub fn problem(&self, status: u16, kind: &str) -> String {
+        let problem = self.json();
+        assert_eq!(self.status.as_u16(), status, "{problem}");
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(
+            problem["type"],
+            format!("urn:compliance-appliance:problem:{kind}"),
+            "{problem}"
+        );
+        assert_eq!(problem["status"], status);
+        problem["detail"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Mcp {
+    /// One request to a TLS listener over a connection of its own.
+    pub async fn call(
+        &self,
+        listener: &str,
+        who: &Credentials,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Reply {
+        let tls = self.connect(listener, Some(who), &TLS13).await.unwrap();
+        request(tls, method, path, HeaderMap::new(), body).await.unwrap()
+    }
+
+    pub async fn operate(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Reply {
+        self.call("operator", &self.operator(), method, path, body).await
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let reply = self.operate(Method::GET, path, "").await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        reply.json()
+    }
+
+    /// Registers a site and returns its appliance's certificate.
+    pub async fn register(&self, site: &str) -> Credentials {
+        let path = format!("/api/v1/sites/{site}");
+        let reply = self.operate(Method::PUT, &path, self.signed_trust(site)).await;
+        assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
+        self.appliance(site)
+    }
+
+    pub async fn poll(&self, who: &Credentials, after: u64, log: u64) -> Reply {
+        let path = format!(
+            "/api/v1/orders?after={after}&nonce=000102030405060708090a0b0c0d0e0f&log={log}"
+        );
+        self.call("appliance", who, Method::GET, &path, "").await
+    }
+
+    /// Shakes hands as `who` with exactly this version of TLS.
+    pub async fn connect(
+        &self,
+        listener: &str,
+        who: Option<&Credentials>,
+        version: &'static SupportedProtocolVersion,
+    ) -> std::io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.authority.cert_pem().as_bytes()).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match who {
+            None => config.with_no_client_auth(),
+            Some(who) => config
+                .with_client_auth_cert(
+                    vec![CertificateDer::from_pem_slice(who.cert.as_bytes()).unwrap()],
+                    PrivateKeyDer::from_pem_slice(who.key.as_bytes()).unwrap(),
+                )
+                .unwrap(),
+        };
+        let tcp = TcpStream::connect(self.address(listener)).await?;
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, tcp).await
+    }
+
+    /// What a client gets that must get nothing: an error, in the handshake or right after it, since in
+    /// TLS 1.3 a client is done before the server has looked at its certificate.
+    pub async fn gets_nothing(&self, listener: &str, who: Option<&Credentials>) {
+        let Ok(tls) = self.connect(listener, who, &TLS13).await else { return };
+        let answer = request(tls, Method::GET, "/api/v1/health", HeaderMap::new(), "").await;
+        assert!(answer.is_err(), "{answer:?}");
+    }
+
+    /// One plain request to the console.
+    pub async fn browse(&self, path: &str, cookie: Option<&str>) -> Reply {
+        let tcp = TcpStream::connect(self.address("console")).await.unwrap();
+        let mut headers = HeaderMap::new();
+        if let Some(cookie) = cookie {
+            headers.insert("cookie", HeaderValue::from_str(cookie).unwrap());
+        }
+        request(tcp, Method::GET, path, headers, "").await.unwrap()
+    }
+}
+
+pub async fn request(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    method: Method,
+    path: &str,
+    headers: HeaderMap,
+    body: impl Into<Bytes>,
+) -> hyper::Result<Reply> {
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(path).header("host", "127.0.0.1");
+    request.headers_mut().unwrap().extend(headers);
+    let answer = sender.send_request(request.body(Full::new(body.into())).unwrap()).await?;
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = answer.into_body().collect().await?.to_bytes();
+    Ok(Reply { status, headers, body })
+}
