@@ -10,6 +10,7 @@ use compliance_protocol::key::KeySet;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::output::Paint;
 use crate::verify::peek;
 use crate::{Context, Error, Verdict, files};
 
@@ -50,32 +51,31 @@ struct Described {
 /// Carries out a command of the group.
 pub fn run(context: &Context, command: BaselineCommand) -> Result<Verdict, Error> {
     match command {
-        BaselineCommand::Sign { file, keys, out } => sign(context, &file, &keys, &out),
-        BaselineCommand::Show { file, keys } => show(context, &file, &keys),
+        BaselineCommand::Sign { file, keys, out } => {
+            let signed = sign(&file, &keys, &out)?;
+            context.output.show(&signed, |signed, _| {
+                format!("signed\n  sha256  {}\n  file    {}", signed.baseline_sha256, out.display())
+            })?;
+            Ok(Verdict::Holds)
+        }
+        BaselineCommand::Show { file, keys } => {
+            let shown = look(&file, &keys)?;
+            context.output.show(&shown, describe)?;
+            Ok(if shown.signed == Some(false) { Verdict::Fails } else { Verdict::Holds })
+        }
     }
 }
 
-fn sign(context: &Context, file: &Path, keys: &[PathBuf], out: &Path) -> Result<Verdict, Error> {
+fn sign(file: &Path, keys: &[PathBuf], out: &Path) -> Result<Described, Error> {
     let baseline: Baseline = compliance_daemon::config::read(file)?;
     let keys = keys.iter().map(|path| files::private_key(path)).collect::<Result<Vec<_>, _>>()?;
     let bytes = compliance_signing::sign(&baseline, &keys.iter().collect::<Vec<_>>())?;
     files::create(out, &bytes, files::PUBLIC)?;
     let baseline_sha256 = Digest::of(&compliance_protocol::json::to_canonical(&baseline)?);
-    let described =
-        Described { baseline: to_value(&baseline)?, baseline_sha256, signed: Some(true) };
-    context.output.show(&described, |described, _| {
-        format!(
-            "baseline version {} of {}\n  sha256  {}\n  file    {}",
-            baseline.version,
-            baseline.site,
-            described.baseline_sha256,
-            out.display()
-        )
-    })?;
-    Ok(Verdict::Holds)
+    Ok(Described { baseline: to_value(&baseline)?, baseline_sha256, signed: Some(true) })
 }
 
-fn show(context: &Context, file: &Path, keys: &[PathBuf]) -> Result<Verdict, Error> {
+fn look(file: &Path, keys: &[PathBuf]) -> Result<Described, Error> {
     let bytes = files::envelope(file)?;
     let (kind, baseline) = peek(file, &bytes)?;
     if kind != Baseline::TYPE {
@@ -92,19 +92,16 @@ fn show(context: &Context, file: &Path, keys: &[PathBuf]) -> Result<Verdict, Err
         Some(envelope.open::<Baseline>(&keys).is_ok())
     };
     let canonical = compliance_protocol::json::to_canonical(&baseline)?;
-    let described = Described { baseline, baseline_sha256: Digest::of(&canonical), signed };
-    context.output.show(&described, |described, _| {
-        let verdict = match described.signed {
-            None => "not checked: give --key",
-            Some(true) => "by the keys given",
-            Some(false) => "NOT by the keys given",
-        };
-        format!(
-            "sha256  {}\nsigned  {verdict}\n{:#}",
-            described.baseline_sha256, described.baseline
-        )
-    })?;
-    Ok(if signed == Some(false) { Verdict::Fails } else { Verdict::Holds })
+    Ok(Described { baseline, baseline_sha256: Digest::of(&canonical), signed })
+}
+
+fn describe(shown: &Described, _: Paint) -> String {
+    let verdict = match shown.signed {
+        None => "not checked: give --key",
+        Some(true) => "by the keys given",
+        Some(false) => "NOT by the keys given",
+    };
+    format!("sha256  {}\nsigned  {verdict}\n{:#}", shown.baseline_sha256, shown.baseline)
 }
 
 fn to_value(baseline: &Baseline) -> Result<Value, Error> {
@@ -115,9 +112,7 @@ fn to_value(baseline: &Baseline) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Connection;
     use crate::key::{Role, generate};
-    use crate::output::Output;
 
     const TOML: &str = r#"
         version = 1
@@ -133,11 +128,6 @@ mod tests {
         run = { argv = ["/usr/local/bin/backup"] }
     "#;
 
-    fn context() -> Context {
-        let now = "2026-11-20T09:41:11.000Z".parse().unwrap();
-        Context { output: Output::new(true), now, connection: Connection::default() }
-    }
-
     #[test]
     fn a_signed_baseline_shows_as_signed_by_its_key_and_by_no_other() {
         let dir = tempfile::tempdir().unwrap();
@@ -146,12 +136,12 @@ mod tests {
         let other = generate(Role::Baseline, dir.path(), "other", &[2; 32]).unwrap();
         std::fs::write(path("b.toml"), TOML).unwrap();
         let (toml, out) = (path("b.toml"), path("b.dsse.json"));
-        assert_eq!(sign(&context(), &toml, &[good.private_file], &out).unwrap(), Verdict::Holds);
-        let shown = |keys: &[PathBuf]| show(&context(), &out, keys).unwrap();
-        assert_eq!(shown(std::slice::from_ref(&good.public_file)), Verdict::Holds);
-        assert_eq!(shown(std::slice::from_ref(&other.public_file)), Verdict::Fails);
-        assert_eq!(shown(&[good.public_file, other.public_file]), Verdict::Fails);
-        assert_eq!(shown(&[]), Verdict::Holds);
+        sign(&toml, &[good.private_file], &out).unwrap();
+        let signed = |keys: &[PathBuf]| look(&out, keys).unwrap().signed;
+        assert_eq!(signed(std::slice::from_ref(&good.public_file)), Some(true));
+        assert_eq!(signed(std::slice::from_ref(&other.public_file)), Some(false));
+        assert_eq!(signed(&[good.public_file, other.public_file]), Some(false));
+        assert_eq!(signed(&[]), None);
     }
 
     #[test]
@@ -160,10 +150,7 @@ mod tests {
         let key = generate(Role::Baseline, dir.path(), "k", &[1; 32]).unwrap();
         let (toml, out) = (dir.path().join("b.toml"), dir.path().join("out"));
         std::fs::write(&toml, format!("sight = \"x\"\n{TOML}")).unwrap();
-        assert!(matches!(
-            sign(&context(), &toml, &[key.private_file], &out),
-            Err(Error::Config(_))
-        ));
+        assert!(matches!(sign(&toml, &[key.private_file], &out), Err(Error::Config(_))));
         assert!(!out.exists());
     }
 }

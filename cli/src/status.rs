@@ -6,7 +6,6 @@ use compliance_protocol::name::Site;
 
 use crate::api::{SiteSummary, Sites};
 use crate::fleet::state_cell;
-use crate::order::outcome_cell;
 use crate::output::{Paint, Table, Tone};
 use crate::{Context, Error, Verdict};
 
@@ -31,13 +30,12 @@ fn verdict(summary: &SiteSummary) -> Verdict {
 }
 
 fn describe(summary: &SiteSummary, paint: Paint) -> String {
-    let mut checks = Table::new(&["check", "state", "last outcome", "at"]);
+    let mut checks = Table::new(&["check", "state", "reported at"]);
     for check in ALL {
         let state = summary.states.get(check.id().name());
         checks.row(vec![
             (Tone::Strong, check.id().name().to_owned()),
             state_cell(state.map(|state| state.state)),
-            outcome_cell(state.map(|state| state.outcome)),
             (Tone::Plain, state.map_or_else(|| "-".to_owned(), |state| state.at.to_string())),
         ]);
     }

@@ -104,15 +104,18 @@ fn describe(report: &Report, paint: Paint) -> String {
         Verdict::Fails => (Tone::Bad, "It does not hold"),
         Verdict::Unchecked => (Tone::Open, "It could not all be checked"),
     };
-    lines.push(format!(
-        "{}: {} bundles, {} receipts verified, {} without receipt, {} envelopes, {} problems\n",
-        paint.tone(tone, word),
-        report.bundles,
-        report.receipts,
-        report.without_receipt,
-        report.envelopes,
-        report.problems.len()
-    ));
+    let counts = [
+        (report.bundles, "bundles verified"),
+        (report.receipts, "receipts verified"),
+        (report.receipts_unchecked, "receipts NOT CHECKED (give the log's key with --checkpoint)"),
+        (report.without_receipt, "without receipt"),
+        (report.envelopes, "envelopes verified"),
+    ];
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    let counts =
+        if counts.is_empty() { "nothing was verified".to_owned() } else { counts.join(", ") };
+    lines.push(format!("{}: {counts}\n", paint.tone(tone, word)));
     lines.concat()
 }
 

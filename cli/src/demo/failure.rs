@@ -81,7 +81,7 @@ pub enum Failure {
     #[error("{failure}\n{logs}everything is in {root}")]
     Logged {
         /// What failed.
-        failure: Box<Failure>,
+        failure: Box<Self>,
         /// File names and last lines.
         logs: String,
         /// The demonstration's directory.
@@ -98,12 +98,8 @@ impl Failure {
         let logs = dir.logs().into_iter().filter_map(|path| {
             let text = std::fs::read_to_string(&path).ok().filter(|text| !text.is_empty())?;
             let lines: Vec<_> = text.lines().collect();
-            let tail: String = lines
-                .iter()
-                .skip(lines.len().saturating_sub(TAIL))
-                .map(|l| format!("  {l}\n"))
-                .collect();
-            Some(format!("{}\n{tail}", path.display()))
+            let tail = lines.get(lines.len().saturating_sub(TAIL)..)?.join("\n  ");
+            Some(format!("{}\n  {tail}\n", path.display()))
         });
         let (logs, root) = (logs.collect(), dir.root().display().to_string());
         Self::Logged { failure: Box::new(self), logs, root }

@@ -29,17 +29,16 @@ pub(super) struct Cast {
 impl Cast {
     /// Fails if one that should run has ended.
     pub(super) fn all_run(&self) -> Result<(), Failure> {
-        let running = [&self.mcp, &self.executor, &self.agent].into_iter().flatten();
-        running.map(Process::runs).collect()
+        let mut running = [&self.mcp, &self.executor, &self.agent].into_iter().flatten();
+        running.try_for_each(Process::runs)
     }
 
     /// Stops all that run, the agent first.
     pub(super) async fn stop(&mut self) {
-        for process in [self.agent.take(), self.executor.take(), self.mcp.take()] {
-            if let Some(process) = process {
-                // One that does not stop is killed when it is dropped.
-                let _ = process.stop().await;
-            }
+        let running = [self.agent.take(), self.executor.take(), self.mcp.take()];
+        for process in running.into_iter().flatten() {
+            // One that does not stop is killed when it is dropped.
+            let _ = process.stop().await;
         }
     }
 }

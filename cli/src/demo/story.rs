@@ -204,32 +204,35 @@ fn since(began: Span) -> i64 {
 
 fn describe(step: &Step, paint: Paint) -> String {
     let (mark, tone) = if step.holds() { ("✓", Tone::Good) } else { ("✗", Tone::Bad) };
-    let seconds = format!("{}.{} s", step.duration_ms / 1000, step.duration_ms % 1000 / 100);
-    let mut text = format!(
-        "{} {}  {:<76} {}",
-        paint.tone(tone, mark),
-        step.number,
-        step.title,
-        paint.tone(Tone::Quiet, &seconds)
-    );
+    let (mark, seconds) =
+        (paint.tone(tone, mark), paint.tone(Tone::Quiet, &seconds(step.duration_ms)));
+    let mut text = format!("{mark} {}  {:<76} {seconds}", step.number, step.title);
     for note in &step.notes {
-        text.push_str("\n     ");
-        text.push_str(&paint.tone(Tone::Quiet, note));
+        text.extend(["\n     ", &paint.tone(Tone::Quiet, note)]);
     }
     if !step.checks.is_empty() {
-        let mut table = Table::new(&["check", "expected", "actual", "verdict"]).folding(2);
-        for row in &step.checks {
-            table.row(vec![
-                (Tone::Strong, row.check.clone()),
-                (Tone::Plain, row.expected.clone()),
-                (Tone::Plain, row.actual.clone()),
-                (row.tone, row.verdict.clone()),
-            ]);
-        }
+        let table = table(&step.checks).render(paint);
         text.push_str("\n\n");
-        text.extend(table.render(paint).lines().map(|line| format!("   {line}\n")));
+        text.extend(table.lines().map(|line| format!("   {line}\n")));
     }
     text
+}
+
+fn table(rows: &[Row]) -> Table {
+    let mut table = Table::new(&["check", "expected", "actual", "verdict"]).folding(2);
+    for row in rows {
+        table.row(vec![
+            (Tone::Strong, row.check.clone()),
+            (Tone::Plain, row.expected.clone()),
+            (Tone::Plain, row.actual.clone()),
+            (row.tone, row.verdict.clone()),
+        ]);
+    }
+    table
+}
+
+fn seconds(ms: i64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
 
 fn last_lines(told: &Told, keep: bool, paint: Paint) -> String {
@@ -240,37 +243,37 @@ fn last_lines(told: &Told, keep: bool, paint: Paint) -> String {
     } else {
         (Tone::Bad, format!("{failed} of {} checks did not hold", rows.count()))
     };
-    let seconds = format!("{}.{} s", told.duration_ms / 1000, told.duration_ms % 1000 / 100);
-    let mut text = format!("{}, in {seconds}\n", paint.tone(tone, &verdict));
+    let mut text = format!("{}, in {}\n", paint.tone(tone, &verdict), seconds(told.duration_ms));
     if let Some(proof) = &told.proof {
-        let openssl =
-            proof.openssl_said.as_deref().unwrap_or("there is no openssl here to try it with");
-        text.push_str(&format!(
-            "\n{}\n  {}\n  {}\n",
-            paint.tone(Tone::Strong, "Check the newest success yourself, without us:"),
-            proof.openssl,
-            paint.tone(Tone::Quiet, openssl)
-        ));
-        text.push_str(&format!(
-            "\n{}  {}\n{}  {}\n{}  {}\n",
-            paint.tone(Tone::Strong, "Evidence  "),
-            proof.evidence.display(),
-            paint.tone(Tone::Strong, "Console   "),
-            proof.console,
-            paint.tone(Tone::Strong, "Everything"),
-            told.directory.display()
-        ));
-        text.push_str(&if keep {
-            format!(
-                "\nIt all keeps running until Ctrl-C. The console's link is good for one visit.\nLook around: compliancectl --config {} fleet\n",
-                proof.config.display()
-            )
-        } else {
-            "\nThe processes stop now, and the link with them: `cargo demo --keep` keeps them running.\n"
-                .to_owned()
-        });
+        text.push_str(&take_away(proof, &told.directory, keep, paint));
     }
     text
+}
+
+fn take_away(proof: &Proof, directory: &Path, keep: bool, paint: Paint) -> String {
+    let strong = |text: &str| paint.tone(Tone::Strong, text);
+    let said = proof.openssl_said.as_deref().unwrap_or("there is no openssl here to try it with");
+    let end = if keep {
+        format!(
+            "It all keeps running until Ctrl-C. The console's link is good for one visit.\nLook around: compliancectl --config {} fleet",
+            proof.config.display()
+        )
+    } else {
+        "The processes stop now, and the link with them: `cargo demo --keep` keeps them running."
+            .to_owned()
+    };
+    format!(
+        "\n{}\n  {}\n  {}\n\n{}  {}\n{}  {}\n{}  {}\n\n{end}\n",
+        strong("Check the newest success yourself, without us:"),
+        proof.openssl,
+        paint.tone(Tone::Quiet, said),
+        strong("Evidence  "),
+        proof.evidence.display(),
+        strong("Console   "),
+        proof.console,
+        strong("Everything"),
+        directory.display(),
+    )
 }
 
 #[cfg(test)]
@@ -294,7 +297,7 @@ mod tests {
         step.row(Row::claim("replayed", "rejected: replayed", "success: done"));
         let text = describe(&step, Output::new(true).paint());
         assert!(text.starts_with("✗ 4") && text.contains("FAILS"), "{text}");
-        story.done(step).unwrap();
+        story.told.steps.push(step);
         assert_eq!(story.verdict(), Verdict::Fails);
     }
 
@@ -303,7 +306,7 @@ mod tests {
         let mut story = story();
         let mut step = story.step(2, "checks").unwrap();
         step.row(Row::finding("logging", "x", "not built yet", (Tone::Open, "unknown".to_owned())));
-        story.done(step).unwrap();
+        story.told.steps.push(step);
         assert_eq!(story.verdict(), Verdict::Holds);
     }
 }

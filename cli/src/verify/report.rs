@@ -16,6 +16,8 @@ pub struct Report {
     pub bundles: u64,
     /// How many of them have a receipt that verified.
     pub receipts: u64,
+    /// How many of them have a receipt at which nobody looked, because the log's key was not given.
+    pub receipts_unchecked: u64,
     /// How many of them have none.
     pub without_receipt: u64,
     /// How many envelopes verified.
@@ -61,7 +63,7 @@ impl Report {
         let any = |verdict| self.problems.iter().any(|problem| problem.verdict == verdict);
         if any(Verdict::Fails) {
             Verdict::Fails
-        } else if any(Verdict::Unchecked) {
+        } else if any(Verdict::Unchecked) || self.receipts_unchecked > 0 {
             Verdict::Unchecked
         } else if self.bundles + self.envelopes == 0 {
             Verdict::Fails
@@ -89,10 +91,11 @@ impl Report {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut report = serializer.serialize_struct("Report", 8)?;
+        let mut report = serializer.serialize_struct("Report", 9)?;
         report.serialize_field("verdict", &self.verdict())?;
         report.serialize_field("bundles", &self.bundles)?;
         report.serialize_field("receipts", &self.receipts)?;
+        report.serialize_field("receipts_unchecked", &self.receipts_unchecked)?;
         report.serialize_field("without_receipt", &self.without_receipt)?;
         report.serialize_field("envelopes", &self.envelopes)?;
         report.serialize_field("verified", &self.verified)?;

@@ -242,7 +242,11 @@ fn receipts_without_the_logs_key_are_reported_as_unchecked_and_never_skipped() {
     let keys = Keys::new(vec![key(1).public()], None, None).unwrap();
     let report = check(dir.path(), &keys);
     assert_eq!(report.verdict(), Verdict::Unchecked);
-    assert_eq!(report.problems.len(), 5, "four receipts and the key file: {:?}", report.problems);
+    assert_eq!((report.bundles, report.receipts, report.receipts_unchecked), (5, 0, 4));
+    let text = describe(&report, crate::output::Output::new(false).paint());
+    assert!(text.contains("4 receipts NOT CHECKED"), "{text}");
+    let one = check(&at(dir.path(), 2, ".json"), &keys);
+    assert_eq!(one.verdict(), Verdict::Unchecked);
 }
 
 #[test]

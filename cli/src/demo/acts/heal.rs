@@ -22,8 +22,8 @@ pub(in super::super) async fn play(
         .step(3, "A backup goes stale; its job is run, looked at again, and evidence is left")?;
     let bundle = go_stale(stage, scene).await?;
     for finding in &bundle.findings {
-        let state = state_cell(Some(State::Drifted));
-        step.row(Row::finding("before", &finding.expected, &finding.actual, state));
+        let drifted = state_cell(Some(State::Drifted));
+        step.row(Row::finding("before", &finding.expected, &finding.actual, drifted));
     }
     let actions: Vec<_> = bundle
         .actions

@@ -37,7 +37,7 @@ pub(in super::super) async fn play(
     let openssl_said = ran.map(|done| format!("{}{}", done.stdout, done.stderr).trim().to_owned());
     match &openssl_said {
         Some(said) => {
-            step.row(Row::claim("openssl pkeyutl", "Signature Verified Successfully", said))
+            step.row(Row::claim("openssl pkeyutl", "Signature Verified Successfully", said));
         }
         None => step.note("there is no openssl on this machine, so it was not asked"),
     }
