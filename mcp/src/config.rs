@@ -110,7 +110,7 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = compliance_daemon::config::read(path)?;
         config.check().map_err(|detail| ConfigError::Invalid { path: path.to_owned(), detail })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
         for relative in [
             &mut config.data_dir,
             &mut config.feed_key,

@@ -90,7 +90,7 @@ const CHECKS: [&str; 6] = ["patching", "services", "backups", "firewall", "loggi
 
 /// The state of each check that a site should report, and of those that it reports besides. What it
 /// never reported is unknown.
-pub fn expected(site: &SiteSummary) -> impl Iterator<Item = (&str, State)> + Clone {
+pub fn expected(site: &SiteSummary) -> impl Iterator<Item = (&str, State)> {
     let states = &site.states;
     let others = states.keys().map(String::as_str).filter(|check| !CHECKS.contains(check));
     CHECKS.into_iter().chain(others).map(|check| {

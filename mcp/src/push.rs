@@ -66,8 +66,8 @@ pub fn order(tx: &Tx<'_>, name: &Site, bytes: &[u8], now: Timestamp) -> Result<u
     let site = tx.site(name)?.ok_or_else(|| PushError::NoSuchSite(name.clone()))?;
     let trust = app::trust(tx, &site)?;
     let envelope = Envelope::parse(bytes).map_err(|error| match error {
-        EnvelopeError::Size(_) => refused(Refusal::Size, error),
-        _ => refused(Refusal::Malformed, error),
+        EnvelopeError::Size(_) => refused(Refusal::Size, error.to_string()),
+        _ => refused(Refusal::Malformed, error.to_string()),
     })?;
     let verified = verify(&envelope, &trust, &site, now)?;
     let order = verified.value();
@@ -163,7 +163,8 @@ fn verify(
 ) -> Result<Verified<Order>, PushError> {
     let keys = &trust.roles.orders;
     let payload = signed(envelope, &keys.any)?;
-    let header = payload.order_header().map_err(|error| refused(Refusal::Malformed, error))?;
+    let header =
+        payload.order_header().map_err(|error| refused(Refusal::Malformed, error.to_string()))?;
     if header.tenant != trust.tenant {
         return Err(refused(
             Refusal::WrongTenant,
@@ -203,10 +204,10 @@ fn signed(envelope: &Envelope, keys: &KeySet) -> Result<Verified<Vec<u8>>, PushE
             SignatureError::BadSignature => Refusal::BadSignature,
             SignatureError::Threshold { .. } => Refusal::Threshold,
         };
-        refused(code, error)
+        refused(code, error.to_string())
     })
 }
 
-fn refused(code: Refusal, detail: impl ToString) -> PushError {
-    PushError::Order { code, detail: detail.to_string() }
+fn refused(code: Refusal, detail: impl Into<String>) -> PushError {
+    PushError::Order { code, detail: detail.into() }
 }

@@ -41,16 +41,15 @@ pub(super) const fn outcome(outcome: Outcome) -> Mark {
     }
 }
 
-/// The worst of a site's states. No state at all is unknown, never green.
-pub(super) fn worst(states: impl Iterator<Item = State> + Clone) -> State {
-    let any = |wanted| states.clone().any(|state| state == wanted);
-    if any(State::Drifted) {
-        State::Drifted
-    } else if any(State::Unknown) || !any(State::Compliant) {
-        State::Unknown
-    } else {
-        State::Compliant
-    }
+/// The worst of a site's states. No state, or none that was looked at, is unknown, never green.
+pub(super) fn worst(states: impl Iterator<Item = State>) -> State {
+    let badness = |state: &State| match state {
+        State::NotApplicable => 0,
+        State::Compliant => 1,
+        State::Unknown => 2,
+        State::Drifted => 3,
+    };
+    states.max_by_key(badness).filter(|worst| badness(worst) > 0).unwrap_or(State::Unknown)
 }
 
 /// A time for people and, exactly, for machines.

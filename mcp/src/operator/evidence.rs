@@ -111,6 +111,6 @@ struct LogState {
 }
 
 async fn log_head(State(app): State<Arc<App>>, _: Caller) -> Result<Json<LogState>, Problem> {
-    let head = app.blocking(|app| Ok(app.store.read(|view| view.log_head())?)).await?;
+    let head = app.blocking(|app| app.store.read(|view| Ok(view.log_head()?))).await?;
     Ok(Json(LogState { checkpoint: head.checkpoint, vkey: app.log.to_string() }))
 }

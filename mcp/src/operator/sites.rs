@@ -92,7 +92,7 @@ struct Pending {
 
 async fn certificates(State(app): State<Arc<App>>, _: Caller) -> Result<Json<Pending>, Problem> {
     let pending =
-        app.blocking(|app| Ok(app.store.read(|view| view.pending_certificates())?)).await?;
+        app.blocking(|app| app.store.read(|view| Ok(view.pending_certificates()?))).await?;
     Ok(Json(Pending { pending }))
 }
 

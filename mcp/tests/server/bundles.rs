@@ -6,14 +6,23 @@ use compliance_protocol::evidence::{
     Bundle, BundleType, Mode, Outcome, Rollback, SignedBundle, Software, State, System, Trigger,
     TriggerKind,
 };
-use compliance_protocol::name::Id;
-use compliance_protocol::wire::{Upload, UploadAnswer};
+use compliance_protocol::name::{Id, Tenant};
+use compliance_protocol::time::Timestamp;
 use compliance_signing::{PrivateKey, sign_bundle};
-use hyper::{Method, StatusCode};
 use serde_json::Map;
 
-use crate::client::{Credentials, Reply};
-use crate::process::{Mcp, now, tenant};
+pub fn tenant() -> Tenant {
+    "acme".parse().unwrap()
+}
+
+pub fn now() -> Timestamp {
+    compliance_clock::wall()
+}
+
+/// The evidence key of the appliance at `site`.
+pub fn evidence_key(site: &str) -> PrivateKey {
+    PrivateKey::from_seed(Digest::of(site.as_bytes()).as_bytes()).unwrap()
+}
 
 /// The ledger of an appliance.
 pub struct Ledger {
@@ -25,13 +34,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(mcp: &Mcp, site: &str) -> Self {
-        Self::with_id(mcp, site, 1)
+    pub fn new(site: &str) -> Self {
+        Self::with_id(site, 1)
     }
 
-    pub fn with_id(mcp: &Mcp, site: &str, number: u8) -> Self {
+    pub fn with_id(site: &str, number: u8) -> Self {
         let id = Id::new(now(), [number; 10]);
-        let key = mcp.keys.evidence(site);
+        let key = evidence_key(site);
         Self { key, site: site.to_owned(), id, next: 1, previous: None }
     }
 
@@ -103,29 +112,5 @@ impl Ledger {
                 self.append(&bundle)
             })
             .collect()
-    }
-}
-
-impl Mcp {
-    pub async fn upload_raw(
-        &self,
-        who: &Credentials,
-        bundles: Vec<SignedBundle>,
-        log: u64,
-    ) -> Reply {
-        let body = serde_json::to_vec(&Upload { bundles }).unwrap();
-        let path = format!("/api/v1/evidence?log={log}");
-        self.call("appliance", who, Method::POST, &path, body).await
-    }
-
-    pub async fn upload(
-        &self,
-        who: &Credentials,
-        bundles: &[SignedBundle],
-        log: u64,
-    ) -> UploadAnswer {
-        let reply = self.upload_raw(who, bundles.to_vec(), log).await;
-        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
-        serde_json::from_slice(&reply.body).unwrap()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use compliance_protocol::evidence::SignedBundle;
+use compliance_protocol::wire::{Upload, UploadAnswer};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::header::{HeaderMap, HeaderValue};
@@ -98,6 +100,28 @@ impl Mcp {
             "/api/v1/orders?after={after}&nonce=000102030405060708090a0b0c0d0e0f&log={log}"
         );
         self.call("appliance", who, Method::GET, &path, "").await
+    }
+
+    pub async fn upload_raw(
+        &self,
+        who: &Credentials,
+        bundles: Vec<SignedBundle>,
+        log: u64,
+    ) -> Reply {
+        let body = serde_json::to_vec(&Upload { bundles }).unwrap();
+        let path = format!("/api/v1/evidence?log={log}");
+        self.call("appliance", who, Method::POST, &path, body).await
+    }
+
+    pub async fn upload(
+        &self,
+        who: &Credentials,
+        bundles: &[SignedBundle],
+        log: u64,
+    ) -> UploadAnswer {
+        let reply = self.upload_raw(who, bundles.to_vec(), log).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        serde_json::from_slice(&reply.body).unwrap()
     }
 
     /// Shakes hands as `who` with exactly this version of TLS.

@@ -8,7 +8,7 @@ use hyper::{Method, StatusCode};
 
 use crate::bundles::Ledger;
 use crate::client::Reply;
-use crate::process::Mcp;
+use crate::process::{Mcp, new_order};
 
 impl Mcp {
     /// The path of a new one-time link.
@@ -81,11 +81,11 @@ async fn without_a_session_there_is_nothing_to_see() {
 async fn pages_show_the_fleet_a_site_and_a_bundle() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut bundles = ledger.make(60);
     bundles.remove(40);
     mcp.upload(&appliance, &bundles, 0).await;
-    let order = mcp.signed(&mcp.order("clinic-a", 1, None));
+    let order = mcp.signed(&new_order("clinic-a", 1, None));
     mcp.operate(Method::POST, "/api/v1/sites/clinic-a/orders", order).await;
 
     let session = mcp.session().await;
@@ -104,8 +104,8 @@ async fn pages_show_the_fleet_a_site_and_a_bundle() {
         let part = part.trim();
         assert!(site.contains(part), "{part} in {site}");
     }
-    let older = site.split("href=\"?before=").nth(1).unwrap().split('"').next().unwrap();
-    assert!(open(&format!("/sites/clinic-a?before={older}")).await.contains("/1\">1</a>"));
+    let before = site.split("href=\"?before=").nth(1).unwrap().split('"').next().unwrap();
+    assert!(open(&format!("/sites/clinic-a?before={before}")).await.contains("/1\">1</a>"));
     let bundle = open(&format!("/sites/clinic-a/evidence/{}/7", ledger.id)).await;
     assert!(
         bundle.contains("openssl pkeyutl -verify -pubin -inkey evidence.pub -rawin -in 00000007-")
@@ -126,7 +126,7 @@ async fn pages_show_the_fleet_a_site_and_a_bundle() {
 async fn hostile_text_is_shown_as_text() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let hostile = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>";
     let mut bundle = ledger.bundle();
     bundle.check = Some(hostile.to_owned());
@@ -151,7 +151,7 @@ async fn hostile_text_is_shown_as_text() {
 async fn openssl_verifies_what_was_downloaded_and_refuses_it_changed() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     mcp.upload(&appliance, &ledger.make(3), 0).await;
     let session = mcp.session().await;
     let folder = tempfile::tempdir().unwrap();
@@ -160,7 +160,7 @@ async fn openssl_verifies_what_was_downloaded_and_refuses_it_changed() {
     let page = page.text();
     let links = page.split("href=\"").skip(1).map(|link| link.split('"').next().unwrap());
     let mut names = Vec::new();
-    for link in links.filter(|link| link.contains('.') && !link.ends_with(".css")) {
+    for link in links.filter(|link| link.contains('.') && *link != "/style.css") {
         let file = mcp.browse(link, Some(&session)).await;
         assert_eq!(file.status, StatusCode::OK, "{link}");
         let name = link.rsplit('/').next().unwrap();

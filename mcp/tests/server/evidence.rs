@@ -37,7 +37,7 @@ fn statuses(answer: &UploadAnswer) -> Vec<UploadStatus> {
 async fn stored_bundles_and_duplicates_have_receipts_that_verify() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let bundles = Ledger::new(&mcp, "clinic-a").make(7);
+    let bundles = Ledger::new("clinic-a").make(7);
     let answer = mcp.upload(&appliance, &bundles, 0).await;
     assert_eq!(statuses(&answer), [UploadStatus::Stored; 7]);
     mcp.verify_receipts(&bundles, &answer);
@@ -52,7 +52,7 @@ async fn stored_bundles_and_duplicates_have_receipts_that_verify() {
 async fn each_checkpoint_extends_the_last_in_uploads_and_in_polls() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut seen: Vec<VerifiedCheckpoint> = Vec::new();
     for count in [1, 3, 1, 8, 2, 17] {
         let known = seen.last().map_or(0, VerifiedCheckpoint::size);
@@ -81,7 +81,7 @@ async fn each_checkpoint_extends_the_last_in_uploads_and_in_polls() {
 async fn what_is_not_the_sites_own_is_refused_with_the_reason() {
     let mcp = Mcp::start();
     let (a, b) = (mcp.register("clinic-a").await, mcp.register("clinic-b").await);
-    let ledger = Ledger::new(&mcp, "clinic-a");
+    let ledger = Ledger::new("clinic-a");
     let bundle = ledger.bundle();
     let good = sign_bundle(&bundle, &ledger.key).unwrap();
     let stranger = PrivateKey::from_seed(&[99; 32]).unwrap();
@@ -123,7 +123,7 @@ async fn what_is_not_the_sites_own_is_refused_with_the_reason() {
 async fn a_fork_is_refused_whichever_end_contradicts() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut bundles = ledger.make(5);
     let last = bundles.pop().unwrap();
     let withheld = bundles.remove(1);
@@ -154,7 +154,7 @@ async fn a_fork_is_refused_whichever_end_contradicts() {
 async fn a_missing_predecessor_is_no_reason_to_refuse_and_shows_as_a_gap() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let bundles = ledger.make(9);
     let some: Vec<_> = [0, 4, 5, 8].map(|i: usize| bundles[i].clone()).to_vec();
     let answer = mcp.upload(&appliance, &some, 0).await;
@@ -175,8 +175,7 @@ async fn a_missing_predecessor_is_no_reason_to_refuse_and_shows_as_a_gap() {
 async fn the_evidence_head_is_the_end_of_the_newest_ledger() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let (mut first, mut second) =
-        (Ledger::new(&mcp, "clinic-a"), Ledger::with_id(&mcp, "clinic-a", 2));
+    let (mut first, mut second) = (Ledger::new("clinic-a"), Ledger::with_id("clinic-a", 2));
     mcp.upload(&appliance, &first.make(5), 0).await;
     mcp.upload(&appliance, &second.make(2), 0).await;
     mcp.upload(&appliance, &first.make(1), 0).await;
@@ -192,9 +191,9 @@ async fn the_evidence_head_is_the_end_of_the_newest_ledger() {
 async fn operators_list_evidence_in_pages_and_fetch_exact_bytes() {
     let mcp = Mcp::start();
     let (a, b) = (mcp.register("clinic-a").await, mcp.register("clinic-b").await);
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let bundles = ledger.make(5);
-    mcp.upload(&b, &Ledger::new(&mcp, "clinic-b").make(2), 0).await;
+    mcp.upload(&b, &Ledger::new("clinic-b").make(2), 0).await;
     mcp.upload(&a, &bundles, 0).await;
     let (mut found, mut after) = (Vec::new(), String::new());
     loop {

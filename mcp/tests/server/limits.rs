@@ -28,7 +28,7 @@ async fn a_body_that_grows_too_large_is_refused_without_being_parsed() {
     let mut tls = mcp.connect("appliance", Some(&appliance), &TLS13).await.unwrap();
     let head = "POST /api/v1/evidence HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     tls.write_all(head.as_bytes()).await.unwrap();
-    let chunk = [b"10000\r\n".as_slice(), &[b'{'; 0x10000], b"\r\n"].concat();
+    let chunk = [b"10000\r\n".as_slice(), &vec![b'{'; 0x10000], b"\r\n"].concat();
     for _ in 0..17 {
         // The server may have answered and gone already.
         if tls.write_all(&chunk).await.is_err() {
@@ -73,7 +73,7 @@ async fn an_encoded_body_is_not_decoded() {
 async fn an_upload_holds_at_most_64_bundles() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut bundles = ledger.make(65);
     mcp.upload_raw(&appliance, bundles.clone(), 0).await.problem(400, "bad-request");
     bundles.pop();

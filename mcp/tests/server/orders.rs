@@ -9,10 +9,11 @@ use compliance_protocol::time::Span;
 use compliance_protocol::wire::PollAnswer;
 use compliance_signing::{PrivateKey, seal, sign};
 use hyper::{Method, StatusCode};
+use serde_json::value::RawValue;
 
 use crate::bundles::Ledger;
 use crate::client::{Credentials, Reply};
-use crate::process::{Mcp, now};
+use crate::process::{Mcp, new_order, now};
 
 impl Mcp {
     async fn push(&self, site: &str, envelope: Vec<u8>) -> Reply {
@@ -23,7 +24,7 @@ impl Mcp {
     async fn push_next(&self, site: &str) -> (Order, Digest) {
         let next = self.get(&format!("/api/v1/sites/{site}/next-order")).await;
         let previous = serde_json::from_value(next["previous_sha256"].clone()).unwrap();
-        let order = self.order(site, next["sequence"].as_u64().unwrap(), previous);
+        let order = new_order(site, next["sequence"].as_u64().unwrap(), previous);
         let reply = self.push(site, self.signed(&order)).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
         let payload = compliance_protocol::json::to_canonical(&order).unwrap();
@@ -43,11 +44,11 @@ impl Mcp {
 
 fn sequences(answer: &PollAnswer, mcp: &Mcp) -> Vec<u64> {
     let keys = mcp.trust("any").roles.orders.any;
-    let open = |order: &Box<serde_json::value::RawValue>| {
+    let open = |order: &RawValue| {
         let envelope = Envelope::parse(order.get().as_bytes()).unwrap();
         envelope.open::<Order>(&keys).unwrap().value().sequence
     };
-    answer.orders.iter().map(open).collect()
+    answer.orders.iter().map(|order| open(order)).collect()
 }
 
 #[tokio::test]
@@ -68,7 +69,7 @@ async fn a_pushed_order_is_listed_and_handed_over_until_its_terminal_evidence_is
     assert_eq!(sequences(&answer, &mcp), [2]);
 
     // A deferral is not the end; an outcome is; a second outcome changes nothing.
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     for (outcome, state, shown) in [
         (Outcome::Deferred, "open", None),
         (Outcome::Success, "done", Some("success")),
@@ -102,7 +103,7 @@ async fn evidence_that_names_only_an_orders_digest_does_not_end_the_order() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
     let (_, digest) = mcp.push_next("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut bundle = ledger.bundle();
     bundle.outcome = Outcome::Rejected;
     bundle.trigger.order_sha256 = Some(digest);
@@ -130,7 +131,7 @@ async fn a_push_that_an_appliance_would_refuse_is_refused_with_the_same_code() {
     let mcp = Mcp::start();
     mcp.register("clinic-a").await;
     mcp.register("clinic-b").await;
-    let good = mcp.order("clinic-a", 1, None);
+    let good = new_order("clinic-a", 1, None);
     let stranger = PrivateKey::from_seed(&[99; 32]).unwrap();
     let changed = |change: &dyn Fn(&mut Order)| {
         let mut order = good.clone();
@@ -183,11 +184,11 @@ async fn sequences_are_taken_once_and_without_gaps() {
     mcp.register("clinic-a").await;
     let (first, digest) = mcp.push_next("clinic-a").await;
     mcp.push("clinic-a", mcp.signed(&first)).await.problem(409, "sequence-taken");
-    let gap = mcp.order("clinic-a", 3, Some(digest));
+    let gap = new_order("clinic-a", 3, Some(digest));
     mcp.push("clinic-a", mcp.signed(&gap)).await.problem(409, "sequence-gap");
-    let other = mcp.order("clinic-a", 2, Some(Digest::of(b"other")));
+    let other = new_order("clinic-a", 2, Some(Digest::of(b"other")));
     mcp.push("clinic-a", mcp.signed(&other)).await.problem(409, "previous");
-    let none = mcp.order("clinic-a", 2, None);
+    let none = new_order("clinic-a", 2, None);
     mcp.push("clinic-a", mcp.signed(&none)).await.problem(409, "previous");
     let next = mcp.get("/api/v1/sites/clinic-a/next-order").await;
     assert_eq!(next["sequence"], 2);
@@ -198,9 +199,9 @@ async fn sequences_are_taken_once_and_without_gaps() {
 async fn the_next_sequence_follows_signed_evidence_when_the_database_knows_less() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut bundle = ledger.bundle();
-    let order = mcp.order("clinic-a", 17, None);
+    let order = new_order("clinic-a", 17, None);
     bundle.last_order_sequence = 17;
     bundle.trigger = Trigger {
         kind: TriggerKind::Order,
@@ -214,7 +215,7 @@ async fn the_next_sequence_follows_signed_evidence_when_the_database_knows_less(
     assert_eq!(next["sequence"], 18);
     assert_eq!(next["previous_sha256"], Digest::of(b"order 17").to_string());
     assert_eq!(mcp.head(&appliance, 17).await.0.highest_sequence, 17);
-    mcp.push("clinic-a", mcp.signed(&mcp.order("clinic-a", 1, None)))
+    mcp.push("clinic-a", mcp.signed(&new_order("clinic-a", 1, None)))
         .await
         .problem(409, "sequence-taken");
     mcp.push_next("clinic-a").await;
@@ -229,7 +230,7 @@ async fn at_most_32_orders_are_open_and_withdrawing_one_makes_room() {
     }
     let next = mcp.get("/api/v1/sites/clinic-a/next-order").await;
     let previous = serde_json::from_value(next["previous_sha256"].clone()).unwrap();
-    let order = mcp.order("clinic-a", 33, previous);
+    let order = new_order("clinic-a", 33, previous);
     mcp.push("clinic-a", mcp.signed(&order)).await.problem(409, "too-many-open");
     assert_eq!(mcp.head(&appliance, 0).await.1.orders.len(), 32);
 
@@ -257,7 +258,7 @@ async fn an_answer_stays_within_a_mebibyte_and_hands_over_the_lowest_orders() {
     let appliance = mcp.register("clinic-a").await;
     let mut previous = None;
     for sequence in 1..=8 {
-        let mut order = mcp.order("clinic-a", sequence, previous);
+        let mut order = new_order("clinic-a", sequence, previous);
         let envelope = serde_json::json!({ "padding": "x".repeat(120_000) });
         order.action = compliance_protocol::order::Action::UpdateBaseline { envelope };
         let pushed = mcp.push("clinic-a", mcp.signed(&order)).await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use compliance_pki::Authority;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::key::KeySet;
-use compliance_protocol::name::{Id, Operator, Site, Tenant};
+use compliance_protocol::name::{Id, Operator, Site};
 use compliance_protocol::order::{Action, Order, When};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::tlog::VerifierKey;
@@ -19,19 +19,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::bundles::evidence_key;
+pub use crate::bundles::{now, tenant};
 use crate::client::Credentials;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub fn tenant() -> Tenant {
-    "acme".parse().unwrap()
-}
-
-pub fn now() -> Timestamp {
-    compliance_clock::wall()
-}
-
-/// The offline keys of the tenant, and one evidence key a site.
+/// The offline keys of the tenant.
 pub struct Keys {
     pub root: PrivateKey,
     pub orders: Vec<PrivateKey>,
@@ -42,11 +36,6 @@ impl Keys {
     fn new() -> Self {
         let key = |seed| PrivateKey::from_seed(&[seed; 32]).unwrap();
         Self { root: key(1), orders: vec![key(2), key(3)], baseline: key(4) }
-    }
-
-    /// The evidence key of the appliance at `site`.
-    pub fn evidence(&self, site: &str) -> PrivateKey {
-        PrivateKey::from_seed(Digest::of(site.as_bytes()).as_bytes()).unwrap()
     }
 }
 
@@ -175,7 +164,7 @@ impl Mcp {
                 baseline: one(&self.keys.baseline),
                 feed: KeySet::new(vec![self.public("feed")], 1).unwrap(),
                 checkpoint: log.key().clone(),
-                evidence: self.keys.evidence(site).public(),
+                evidence: evidence_key(site).public(),
             },
             log,
         }
@@ -183,29 +172,6 @@ impl Mcp {
 
     pub fn signed_trust(&self, site: &str) -> Vec<u8> {
         sign(&self.trust(site), &[&self.keys.root]).unwrap()
-    }
-
-    /// An order for `site`, not signed yet.
-    pub fn order(&self, site: &str, sequence: u64, previous: Option<Digest>) -> Order {
-        let issued_at = now();
-        Order {
-            id: Id::new(issued_at, [u8::try_from(sequence % 256).unwrap(); 10]),
-            tenant: tenant(),
-            site: site.parse().unwrap(),
-            epoch: 1,
-            sequence,
-            previous_sha256: previous,
-            issued_at,
-            not_before: None,
-            expires_at: issued_at.plus(Span::from_secs(900)),
-            start_before: None,
-            action: Action::RunChecks {},
-            when: When::Window,
-            max_runtime_s: 300,
-            reason: "a test".to_owned(),
-            ticket: None,
-            approvals: Vec::new(),
-        }
     }
 
     pub fn signed(&self, order: &Order) -> Vec<u8> {
@@ -228,6 +194,29 @@ impl Drop for Mcp {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// An order for `site`, not signed yet.
+pub fn new_order(site: &str, sequence: u64, previous: Option<Digest>) -> Order {
+    let issued_at = now();
+    Order {
+        id: Id::new(issued_at, [u8::try_from(sequence % 256).unwrap(); 10]),
+        tenant: tenant(),
+        site: site.parse().unwrap(),
+        epoch: 1,
+        sequence,
+        previous_sha256: previous,
+        issued_at,
+        not_before: None,
+        expires_at: issued_at.plus(Span::from_secs(900)),
+        start_before: None,
+        action: Action::RunChecks {},
+        when: When::Window,
+        max_runtime_s: 300,
+        reason: "a test".to_owned(),
+        ticket: None,
+        approvals: Vec::new(),
     }
 }
 

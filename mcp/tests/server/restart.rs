@@ -7,15 +7,15 @@ use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bundles::Ledger;
-use crate::process::{Mcp, binary};
+use crate::process::{Mcp, binary, new_order};
 
 #[tokio::test]
 async fn a_restart_keeps_everything() {
     let mut mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let order = mcp.signed(&mcp.order("clinic-a", 1, None));
+    let order = mcp.signed(&new_order("clinic-a", 1, None));
     mcp.operate(Method::POST, "/api/v1/sites/clinic-a/orders", order).await;
-    mcp.upload(&appliance, &Ledger::new(&mcp, "clinic-a").make(3), 0).await;
+    mcp.upload(&appliance, &Ledger::new("clinic-a").make(3), 0).await;
     mcp.poll(&appliance, 0, 0).await;
     let before = (mcp.get("/api/v1/sites").await, mcp.get("/api/v1/orders").await);
     let log = mcp.get("/api/v1/log").await;
@@ -29,13 +29,13 @@ async fn a_restart_keeps_everything() {
 async fn what_was_reported_stored_is_there_after_a_kill() {
     let mut mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
-    let (mut reported, mut size) = (Vec::new(), 0);
+    let mut ledger = Ledger::new("clinic-a");
+    let (mut reported, mut known) = (Vec::new(), 0);
     for round in 0..4 {
         // One upload is answered, another is under way when the process dies.
         let answered = ledger.make(5);
-        let answer = mcp.upload(&appliance, &answered, size).await;
-        size = u64::try_from(reported.len() + 5).unwrap();
+        let answer = mcp.upload(&appliance, &answered, known).await;
+        known = u64::try_from(reported.len() + 5).unwrap();
         reported.extend(answered.into_iter().zip(answer.results));
         let under_way = ledger.make(8);
         let body =
@@ -73,7 +73,7 @@ async fn what_was_reported_stored_is_there_after_a_kill() {
 async fn a_request_in_flight_is_finished_when_the_server_is_told_to_stop() {
     let mut mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let bundles = Ledger::new(&mcp, "clinic-a").make(1);
+    let bundles = Ledger::new("clinic-a").make(1);
     let body = serde_json::to_vec(&compliance_protocol::wire::Upload { bundles }).unwrap();
     let mut tls = mcp.connect("appliance", Some(&appliance), &TLS13).await.unwrap();
     let head = format!(

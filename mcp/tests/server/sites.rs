@@ -5,7 +5,7 @@ use compliance_signing::{PrivateKey, sign};
 use hyper::{Method, StatusCode};
 
 use crate::bundles::Ledger;
-use crate::process::{Mcp, binary, init};
+use crate::process::{Mcp, binary, init, new_order};
 
 #[tokio::test]
 async fn a_site_is_registered_by_a_trust_file_of_the_configured_root() {
@@ -64,7 +64,7 @@ async fn a_first_trust_file_is_refused_unless_it_is_ours() {
 async fn a_later_trust_file_is_the_next_version_and_a_new_epoch_withdraws_open_orders() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let order = mcp.signed(&mcp.order("clinic-a", 1, None));
+    let order = mcp.signed(&new_order("clinic-a", 1, None));
     let pushed = mcp.operate(Method::POST, "/api/v1/sites/clinic-a/orders", order).await;
     assert_eq!(pushed.status, StatusCode::CREATED, "{}", pushed.text());
 
@@ -89,7 +89,7 @@ async fn a_later_trust_file_is_the_next_version_and_a_new_epoch_withdraws_open_o
 async fn states_come_from_evidence_and_a_silent_site_is_unknown() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
-    let mut ledger = Ledger::new(&mcp, "clinic-a");
+    let mut ledger = Ledger::new("clinic-a");
     let mut round = ledger.bundle();
     round.reason = "round".to_owned();
     (round.check, round.state) = (None, None);
