@@ -128,8 +128,8 @@ fn gate(gate: &Gate) -> String {
         GateState::Open => "open",
         GateState::Unknown => "unknown",
     };
-    let until = gate.until.map(|at| format!(", until {at}")).unwrap_or_default();
-    format!("{:<8} {state:<8} {}{until}", gate_name(gate.gate), gate.why)
+    let until = gate.until.map(|at| format!("until {at}: ")).unwrap_or_default();
+    format!("{:<8} {state:<8} {until}{}", gate_name(gate.gate), gate.why)
 }
 
 fn gate_name(gate: GateName) -> &'static str {
