@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use compliance_protocol::name::AbsPath;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -118,8 +118,18 @@ pub fn run(command: &Command) -> Result<Output, HostError> {
 
 const GRACE: Duration = Duration::from_secs(1);
 
-#[allow(clippy::disallowed_methods)] // This is the one module that may.
+/// A child inherits which signals its parent blocks, and one that blocks SIGTERM can neither be asked to
+/// end nor end its own children so. For the moment of the start this thread blocks none; a signal that
+/// comes just then ends this process, as a crash would.
 fn spawn(argv: &Argv) -> std::io::Result<Child> {
+    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let child = start(argv);
+    blocked.thread_set_mask()?;
+    child
+}
+
+#[allow(clippy::disallowed_methods)] // This is the one module that may.
+fn start(argv: &Argv) -> std::io::Result<Child> {
     std::process::Command::new(argv.program.as_str())
         .args(&argv.arguments)
         .env_clear()
@@ -164,6 +174,8 @@ fn watch_exit(child: &Child, ends: Sender<End>) -> Pid {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
     use super::*;
 
     fn sh(script: &str, limit_ms: u64, output_cap: usize) -> Result<Output, HostError> {
@@ -181,6 +193,20 @@ mod tests {
     }
 
     #[test]
+    fn a_program_blocks_no_signal_although_its_parent_does() {
+        let mut some = SigSet::empty();
+        some.add(Signal::SIGTERM);
+        let before = some.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();
+        let output =
+            sh("while read -r line; do echo \"$line\"; done < /proc/self/status", 10_000, 9999);
+        assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGTERM));
+        before.thread_set_mask().unwrap();
+        let status = String::from_utf8(output.unwrap().stdout).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        assert_eq!(blocked.trim(), "0000000000000000");
+    }
+
+    #[test]
     fn a_program_over_its_time_is_killed_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
@@ -188,7 +214,6 @@ mod tests {
         let error = sh(&format!("cat {0} & cat {0}", fifo.display()), 100, 1000).unwrap_err();
         assert!(matches!(error, HostError::TimedOut { .. }), "{error}");
         // Nobody holds the pipe any more: a non-blocking writer finds no reader.
-        use std::os::unix::fs::OpenOptionsExt as _;
         let open = std::fs::OpenOptions::new()
             .write(true)
             .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
