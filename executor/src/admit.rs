@@ -9,7 +9,7 @@ use compliance_protocol::envelope::{
 };
 use compliance_protocol::feed::FeedHead;
 use compliance_protocol::name::Id;
-use compliance_protocol::order::{Order, OrderHeader, Refusal, When};
+use compliance_protocol::order::{Order, OrderHeader, Refusal};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 
@@ -149,18 +149,17 @@ pub fn place(order: &Identified, seen: &Seen<'_>) -> Result<Place, LedgerError> 
         }
         None => {}
     }
+    let before = (seen.payload_at)(header.sequence.saturating_sub(1))?;
+    if before.is_some() && header.previous_sha256 != before {
+        let detail = "it follows another order than the one consumed here before it".to_owned();
+        return refused(Refusal::SequenceReused, detail);
+    }
     if header.sequence <= seen.last {
         let detail = format!("sequence {} is past, the last one is {}", header.sequence, seen.last);
         return refused(Refusal::Replayed, detail);
     }
     if (seen.knows_id)(header.id)? {
         return refused(Refusal::Replayed, format!("an order {} was consumed before", header.id));
-    }
-    let before = (seen.payload_at)(header.sequence - 1)?;
-    if before.is_some() && header.previous_sha256 != before {
-        let detail =
-            format!("it follows another order {} than the one consumed here", header.sequence - 1);
-        return refused(Refusal::SequenceReused, detail);
     }
     if header.sequence - seen.last > MAX_JUMP {
         let detail = format!(
@@ -173,13 +172,13 @@ pub fn place(order: &Identified, seen: &Seen<'_>) -> Result<Place, LedgerError> 
 }
 
 /// Rules on an order whose sequence is being consumed.
-pub fn rule(order: &Identified, head: &FeedHead, trust: &Trust, now: TrustedNow) -> Ruling {
+pub fn rule(order: &Identified, head: &FeedHead, now: TrustedNow) -> Ruling {
     let listed = head.open.iter().any(|open| {
         (open.sequence, open.id, open.payload_sha256)
             == (order.header.sequence, order.header.id, order.payload_sha256())
     });
     if listed {
-        rule_on_time(order, trust, now)
+        rule_on_time(order, now)
     } else {
         let detail = "the feed head does not list it as open".to_owned();
         Ruling::Refused(Refusal::NotListed, detail)
@@ -187,7 +186,7 @@ pub fn rule(order: &Identified, head: &FeedHead, trust: &Trust, now: TrustedNow)
 }
 
 /// Rules on an order that was listed when it came, from its time on.
-pub fn rule_on_time(order: &Identified, trust: &Trust, now: TrustedNow) -> Ruling {
+pub fn rule_on_time(order: &Identified, now: TrustedNow) -> Ruling {
     let header = &order.header;
     let Some(now) = now.at() else { return Ruling::ClockUnknown };
     let earliest =
@@ -202,11 +201,11 @@ pub fn rule_on_time(order: &Identified, trust: &Trust, now: TrustedNow) -> Rulin
             format!("it was to be accepted by {}", header.expires_at),
         );
     }
-    rule_on_content(order, trust)
+    rule_on_content(order)
 }
 
 /// Rules on what the order asks for.
-pub fn rule_on_content(order: &Identified, trust: &Trust) -> Ruling {
+pub fn rule_on_content(order: &Identified) -> Ruling {
     let read = match order.payload.order() {
         Ok(read) => read,
         Err(Refusal::UnknownAction) => {
@@ -219,11 +218,5 @@ pub fn rule_on_content(order: &Identified, trust: &Trust) -> Ruling {
             return Ruling::Refused(refusal, detail);
         }
     };
-    let needed = trust.roles.orders.threshold_now;
-    if read.value().when == When::Now && read.signers() < needed {
-        let detail =
-            format!("to override the window {needed} keys must sign, {} did", read.signers());
-        return Ruling::Refused(Refusal::Policy, detail);
-    }
     Ruling::Accepted(Box::new(read))
 }

@@ -7,14 +7,17 @@ use compliance_checks::backups::BackupJob;
 use compliance_checks::baseline::{Baseline, Section};
 use compliance_checks::{CheckId, Report, Verdict};
 use compliance_protocol::clock::TrustedNow;
-use compliance_protocol::envelope::Verified;
+use compliance_protocol::envelope::{Envelope, Verified};
 use compliance_protocol::gate::Gate;
 use compliance_protocol::name::{JobName, UnitName};
-use compliance_protocol::order::{Action, Order, Refusal, When};
+use compliance_protocol::order::{Action, Order, Refusal, When, inner_envelope};
 use compliance_protocol::time::{Span, Timestamp};
+use compliance_protocol::trust::{Trust, TrustError};
 use compliance_protocol::window::Windows;
+use serde_json::Value;
 
 use crate::config::Heal;
+use crate::documents::{Machine, Offered, open_baseline};
 use crate::effect::Effect;
 use crate::gates::{self, Attempt};
 use crate::observe::Observed;
@@ -55,17 +58,21 @@ pub enum Work {
     Look,
     /// Heal nothing until then.
     Pause(Timestamp),
-    /// Take the signed document in the envelope, after verifying it.
-    TakeBaseline(serde_json::Value),
-    /// Take the trust file in the envelope, after verifying it.
-    TakeTrust(serde_json::Value),
+    /// Take this baseline.
+    TakeBaseline(Offered<Baseline>),
+    /// Take this trust file.
+    TakeTrust(Box<Offered<Trust>>),
 }
 
 /// What the executor knows when it decides.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
+    /// The trust file in force.
+    pub trust: &'a Trust,
     /// The baseline in force.
     pub baseline: Option<&'a Baseline>,
+    /// What identifies this machine.
+    pub machine: &'a Machine,
     /// The maintenance windows.
     pub windows: &'a Windows,
     /// What is being done, if anything.
@@ -76,33 +83,73 @@ pub struct Circumstances<'a> {
     pub wall: Timestamp,
 }
 
+impl Circumstances<'_> {
+    /// The trusted time, else the machine's.
+    fn stamp(&self) -> Timestamp {
+        self.now.at().unwrap_or(self.wall)
+    }
+}
+
 /// The longest pause that can be ordered.
 pub const MAX_PAUSE: Span = Span::from_hours(7 * 24);
 
-/// Decides on a verified order whose time was ruled on.
+/// Decides on a verified order whose time was ruled on: first by its parameters, then by the site's
+/// policy.
 pub fn order(
     order: &Verified<Order>,
     about: &Circumstances<'_>,
 ) -> Result<Work, (Refusal, String)> {
-    let order = order.value();
-    let (effect, disruptive) = match &order.action {
-        Action::RunChecks {} => return Ok(Work::Look),
-        Action::UpdateBaseline { envelope } => return Ok(Work::TakeBaseline(envelope.clone())),
-        Action::UpdateTrust { envelope } => return Ok(Work::TakeTrust(envelope.clone())),
-        Action::PauseHealing { until } if *until > about.wall.plus(MAX_PAUSE) => {
-            let detail = format!("healing can be paused for {MAX_PAUSE} at most");
-            return Err((Refusal::BadParameter, detail));
+    let task = task(order.value(), about)?;
+    let needed = about.trust.roles.orders.threshold_now;
+    if order.value().when == When::Now && order.signers() < needed {
+        let signers = order.signers();
+        let detail = format!("to override the window {needed} keys must sign, {signers} did");
+        return Err((Refusal::Policy, detail));
+    }
+    Ok(match task {
+        Task::Other(work) => work,
+        Task::Change { effect, disruptive } => {
+            let mut asked = vec![gates::clock(about.now)];
+            if disruptive && order.value().when == When::Window {
+                asked.push(gates::window(about.windows, about.now));
+            }
+            // Last: it opens by itself within the hour, so it is never the reason beside another.
+            asked.push(gates::busy(about.doing));
+            Work::Act(decide(effect, asked))
         }
-        Action::PauseHealing { until } => return Ok(Work::Pause(*until)),
+    })
+}
+
+enum Task {
+    Change { effect: Effect, disruptive: bool },
+    Other(Work),
+}
+
+/// What `order` asks for, if its parameters hold here.
+fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, String)> {
+    Ok(match &order.action {
         Action::RunBackup { job } => {
             let mut job = listed_job(about.baseline, job)?.clone();
             job.max_runtime_s = job.max_runtime_s.min(order.max_runtime_s);
-            (Effect::RunBackup(job), false)
+            Task::Change { effect: Effect::RunBackup(job), disruptive: false }
         }
         Action::RestartService { unit } => {
             let disruptive = listed_unit(about.baseline, unit)?;
             let max_runtime_s = order.max_runtime_s;
-            (Effect::RestartUnit { unit: unit.clone(), max_runtime_s }, disruptive)
+            let effect = Effect::RestartUnit { unit: unit.clone(), max_runtime_s };
+            Task::Change { effect, disruptive }
+        }
+        Action::RunChecks {} => Task::Other(Work::Look),
+        Action::PauseHealing { until } if *until > about.stamp().plus(MAX_PAUSE) => {
+            let detail = format!("healing can be paused for {MAX_PAUSE} at most");
+            return Err((Refusal::BadParameter, detail));
+        }
+        Action::PauseHealing { until } => Task::Other(Work::Pause(*until)),
+        Action::UpdateBaseline { envelope } => {
+            Task::Other(Work::TakeBaseline(offered_baseline(envelope, about)?))
+        }
+        Action::UpdateTrust { envelope } => {
+            Task::Other(Work::TakeTrust(Box::new(offered_trust(envelope, about)?)))
         }
         action @ (Action::ActivateSystem { .. }
         | Action::Reboot {}
@@ -111,12 +158,40 @@ pub fn order(
             let detail = format!("this release does not carry out {}", action.name());
             return Err((Refusal::Policy, detail));
         }
-    };
-    let mut asked = vec![gates::clock(about.now), gates::busy(about.doing)];
-    if disruptive && order.when == When::Window {
-        asked.push(gates::window(about.windows, about.now));
-    }
-    Ok(Work::Act(decide(effect, asked)))
+    })
+}
+
+fn offered_baseline(
+    envelope: &Value,
+    about: &Circumstances<'_>,
+) -> Result<Offered<Baseline>, (Refusal, String)> {
+    let (envelope, bytes) = inner(envelope)?;
+    let verified = open_baseline(&envelope, about.trust, about.machine)
+        .map_err(|why| (Refusal::BadParameter, why))?;
+    Ok(Offered { bytes, verified })
+}
+
+fn offered_trust(
+    envelope: &Value,
+    about: &Circumstances<'_>,
+) -> Result<Offered<Trust>, (Refusal, String)> {
+    let (_, bytes) = inner(envelope)?;
+    let verified = about.trust.next(&bytes).map_err(|error| {
+        let refusal = match error {
+            TrustError::Version { .. } => Refusal::Policy,
+            _ => Refusal::BadParameter,
+        };
+        (refusal, error.to_string())
+    })?;
+    Ok(Offered { bytes, verified })
+}
+
+/// The envelope inside an order, and its bytes as they are kept.
+fn inner(envelope: &Value) -> Result<(Envelope, Vec<u8>), (Refusal, String)> {
+    let none = || (Refusal::BadParameter, "it holds no envelope".to_owned());
+    let envelope = inner_envelope(envelope).map_err(|_| none())?;
+    let bytes = envelope.to_json().map_err(|_| none())?;
+    Ok((envelope, bytes))
 }
 
 /// Decides whether a drift that was just observed is healed; `None` when there is no remedy for it.
@@ -132,7 +207,7 @@ pub fn heal(
     let min_interval = Span::from_secs(heal.min_interval_s.into());
     let asked = vec![
         gates::policy(heal, observed.report().check),
-        gates::pause(paused_until, about.wall),
+        gates::pause(paused_until, about.stamp()),
         gates::rate(attempts, min_interval, about.wall),
         gates::busy(about.doing),
     ];

@@ -2,8 +2,10 @@
 //! events come in with the moment they happened, and what is to be done comes out as [`Job`]s.
 
 mod conclude;
-pub(crate) mod documents;
+mod connectivity;
+mod documents;
 mod feed;
+mod loss;
 mod orders;
 mod outbox;
 mod rounds;
@@ -17,10 +19,10 @@ use compliance_checks::baseline::Baseline;
 use compliance_protocol::clock::{ClockReading, HeadMark, TrustedNow, stepped_back, trusted_now};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Verified;
-use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
-use compliance_protocol::feed::{Nonce, Ticket};
-use compliance_protocol::local::{Answer, Connectivity, ConnectivityCause, Request};
-use compliance_protocol::name::{Id, StorePath};
+use compliance_protocol::evidence::{Outcome, Trigger};
+use compliance_protocol::feed::Nonce;
+use compliance_protocol::local::{Answer, Connectivity, Request};
+use compliance_protocol::name::Id;
 use compliance_protocol::status::CheckStatus;
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
@@ -28,6 +30,7 @@ use compliance_protocol::window::Windows;
 
 use crate::authorise::{Circumstances, Permit};
 use crate::config::Heal;
+use crate::documents::Machine;
 use crate::effect::Performed;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, LogHead, Opened, Tx};
@@ -51,6 +54,8 @@ pub struct RoundJob {
     pub now: TrustedNow,
     /// When it was asked for.
     pub asked: Moment,
+    /// Which baseline that is.
+    sha256: Option<Digest>,
     /// The intents that this round concludes.
     concludes: Vec<IntentId>,
 }
@@ -75,15 +80,6 @@ pub struct Parts {
     pub ledger: (Ledger, Opened),
     /// Fills a buffer with random bytes.
     pub random: Random,
-}
-
-/// What a baseline may be bound to.
-#[derive(Debug, Clone, Default)]
-pub struct Machine {
-    /// The running NixOS system.
-    pub running: Option<StorePath>,
-    /// The digest of the machine id's text.
-    pub machine_id_sha256: Option<Digest>,
 }
 
 /// A source of random bytes.
@@ -111,6 +107,7 @@ pub struct Engine {
     board: Vec<CheckStatus>,
     rounds: rounds::Summary,
     next_round: Span,
+    rounds_under_way: u32,
     events: VecDeque<Span>,
     connectivity: Option<Connectivity>,
     jobs: Vec<Job>,
@@ -172,6 +169,7 @@ impl Engine {
             board: Vec::new(),
             rounds: rounds::Summary::default(),
             next_round: Span::ZERO,
+            rounds_under_way: 0,
             events: VecDeque::new(),
             connectivity: None,
             jobs: Vec::new(),
@@ -213,18 +211,20 @@ impl Engine {
         }
     }
 
-    /// Lets time pass: starts the next round when it is due, and looks at the orders that wait.
-    /// Returns when to call again, by `CLOCK_BOOTTIME`.
+    /// Lets time pass: starts the next round when it is due and none is under way, and looks at the
+    /// orders that wait. Returns when to call again, by `CLOCK_BOOTTIME`.
     pub fn tick(&mut self, reading: ClockReading) -> Result<Span, LedgerError> {
         let moment = self.moment(reading);
         if reading.boottime >= self.next_round {
-            self.next_round =
-                Span::from_millis(reading.boottime.as_millis() + self.round_interval.as_millis());
-            self.ask_for_round(Vec::new(), moment);
+            self.next_round = after(reading.boottime, self.round_interval);
+            // Rounds that take longer than their interval do not pile up.
+            if self.rounds_under_way == 0 {
+                self.ask_for_round(Vec::new(), moment);
+            }
         }
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
-        Ok(self.next_round)
+        Ok(self.next_round.min(after(reading.boottime, WAKE)))
     }
 
     /// An effect has ended: whether it helped is for a round to say.
@@ -244,8 +244,12 @@ impl Engine {
         reading: ClockReading,
     ) -> Result<(), LedgerError> {
         let moment = self.moment(reading);
+        self.rounds_under_way = self.rounds_under_way.saturating_sub(1);
         self.conclude(round, observed, moment)?;
-        self.take_round(observed, moment)?;
+        // One that was judged by an older baseline says nothing any more; another was asked for since.
+        if round.sha256 == self.baseline_sha256() {
+            self.take_round(observed, moment)?;
+        }
         // What the round's end has freed may start at once.
         self.consider_orders(moment)
     }
@@ -255,78 +259,12 @@ impl Engine {
         std::mem::take(&mut self.jobs)
     }
 
-    fn give_ticket(&mut self, moment: Moment) -> Result<Answer, LedgerError> {
-        let mut nonce = [0; 16];
-        (self.random)(&mut nonce);
-        let nonce = Nonce::from_random(nonce);
-        self.ticket = Some(Outstanding { nonce, given: moment.reading.boottime });
-        self.log_base = self.ledger.log_head()?;
-        let time = self.high_water.into_iter().fold(moment.stamp(), Timestamp::max);
-        Ok(Answer::Ticket {
-            ticket: Ticket {
-                nonce,
-                after: self.ledger.last_sequence(self.trust.epoch)?,
-                log_size: self.log_base.map_or(0, |head| head.size),
-                time,
-            },
-        })
-    }
-
-    /// Records what the agent claims about its connection. Nothing follows from it, and an agent that is
-    /// not ours any more can leave ten an hour at most.
-    fn note_connectivity(
-        &mut self,
-        connectivity: Connectivity,
-        cause: ConnectivityCause,
-        moment: Moment,
-    ) -> Result<(), LedgerError> {
-        let hour_ago = moment.reading.boottime.as_millis() - Span::from_hours(1).as_millis();
-        self.events.retain(|at| at.as_millis() > hour_ago);
-        if self.connectivity == Some(connectivity) || self.events.len() >= 10 {
-            return Ok(());
-        }
-        self.connectivity = Some(connectivity);
-        self.events.push_back(moment.reading.boottime);
-        let (reason, detail) = match connectivity {
-            Connectivity::Lost => {
-                ("connectivity_lost", "the agent does not reach the control plane")
-            }
-            Connectivity::Restored => {
-                ("connectivity_restored", "the agent reaches the control plane again")
-            }
-        };
-        let claim = serde_json::json!({ "source": "agent", "cause": cause });
-        let draft = self
-            .draft(Trigger::of(TriggerKind::Event), Outcome::Alert, reason, detail, moment)
-            .post(claim.as_object().cloned().unwrap_or_default());
-        self.record(moment, |tx, author| tx.append(author, draft))
-    }
-
-    fn report_new_ledger(&mut self, opened: Opened, moment: Moment) -> Result<(), LedgerError> {
-        let detail = match opened {
-            Opened::Found => return Ok(()),
-            Opened::Absent => "there was no ledger; this is a new one",
-            Opened::Damaged => "the ledger was damaged and moved aside; this is a new one",
-        };
-        self.report_new_chain(detail, moment)
-    }
-
-    /// The past is lost, in part or whole: from here on orders need a clock that the kernel vouches for.
-    fn report_new_chain(&mut self, detail: &str, moment: Moment) -> Result<(), LedgerError> {
-        self.kernel_clock_only = true;
-        let trigger = Trigger::of(TriggerKind::Boot);
-        let draft = self.draft(trigger, Outcome::Alert, "ledger_new", detail, moment);
-        self.record(moment, |tx, author| {
-            tx.set_fact(Fact::KernelClockOnly, "1")?;
-            tx.append(author, draft)
-        })
-    }
-
     fn ask_for_round(&mut self, concludes: Vec<IntentId>, moment: Moment) {
         let baseline =
             self.baseline.as_ref().map(|b| Arc::clone(&b.baseline)).map_err(Clone::clone);
-        let now = moment.now;
-        self.jobs.push(Job::Round(RoundJob { baseline, now, asked: moment, concludes }));
+        let (now, sha256) = (moment.now, self.baseline_sha256());
+        self.jobs.push(Job::Round(RoundJob { baseline, now, asked: moment, sha256, concludes }));
+        self.rounds_under_way += 1;
     }
 
     /// Commits a change together with its evidence and the latest trusted time.
@@ -384,6 +322,8 @@ impl Engine {
 
     fn circumstances<'a>(&'a self, doing: Option<&'a str>, moment: Moment) -> Circumstances<'a> {
         Circumstances {
+            trust: &self.trust,
+            machine: &self.machine,
             baseline: self.baseline.as_ref().ok().map(|in_force| &*in_force.baseline),
             windows: &self.windows,
             doing,
@@ -406,6 +346,13 @@ impl Engine {
     fn baseline_sha256(&self) -> Option<Digest> {
         self.baseline.as_ref().ok().map(|in_force| in_force.sha256)
     }
+}
+
+/// Orders that wait are looked at this often, however seldom the checks run.
+const WAKE: Span = Span::from_secs(60);
+
+fn after(boottime: Span, span: Span) -> Span {
+    Span::from_millis(boottime.as_millis().saturating_add(span.as_millis()))
 }
 
 /// The most that one answer to [`Request::Pending`] carries, in bytes of JSON.

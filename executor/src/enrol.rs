@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, DnType, PKCS_ED25519, PublicKeyData, SigningKey};
 
 use crate::config::Config;
 use crate::engine::Random;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Fact, Ledger, LedgerError};
 
 /// Why the keys were not made.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,9 @@ pub fn enrol(config: &Config, random: &mut Random) -> Result<Enrolled, EnrolErro
     let mut fresh = [0; 10];
     random(&mut fresh);
     let reading = compliance_clock::read();
-    Ledger::open(&config.ledger(), Id::new(reading.wall, fresh), reading.boottime)?;
+    let fresh = Id::new(reading.wall, fresh);
+    let (mut ledger, _) = Ledger::open(&config.ledger(), fresh, reading.boottime)?;
+    ledger.commit(|tx| tx.clear_fact(Fact::New))?;
     // Last, so that an enrolment that was cut off half-way leaves no appliance that could start.
     write(&dir.join("evidence.key"), evidence.to_pem()?.as_bytes(), 0o600)?;
     Ok(enrolled)

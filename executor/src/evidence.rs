@@ -119,6 +119,11 @@ impl Draft {
         }
     }
 
+    /// The id of the bundle that it becomes.
+    pub fn id(&self) -> Id {
+        self.id
+    }
+
     /// It began earlier.
     #[must_use]
     pub fn since(self, started: Moment) -> Self {

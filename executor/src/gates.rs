@@ -8,8 +8,10 @@ use compliance_protocol::window::{WindowState, Windows};
 
 use crate::config::{Heal, HealMode};
 
-/// So many failed heals of one thing within a day, and it is left alone until the day is over.
+/// So many failed heals of one thing within a day, and it is left alone for a day.
 pub const BREAKER: usize = 3;
+
+const DAY: Span = Span::from_hours(24);
 
 /// One attempt at healing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +57,11 @@ pub fn busy(doing: Option<&str>) -> Gate {
     }
 }
 
-/// Whether healing is paused. `wall` is the machine's clock: a pause must also end without a trusted one.
-pub fn pause(until: Option<Timestamp>, wall: Timestamp) -> Gate {
+/// Whether healing is paused. `now` is the trusted time or, since a pause must also end without one, the
+/// machine's.
+pub fn pause(until: Option<Timestamp>, now: Timestamp) -> Gate {
     match until {
-        Some(until) if wall < until => {
+        Some(until) if now < until => {
             Gate::closed(GateName::Pause, format!("healing is paused until {until}"), Some(until))
         }
         _ => Gate::open(GateName::Pause, "healing is not paused"),
@@ -78,13 +81,16 @@ pub fn policy(heal: &Heal, check: CheckId) -> Gate {
     }
 }
 
-/// Whether the attempts of the last 24 h leave room for one more: exponential backoff after failures,
-/// and after [`BREAKER`] of them a pause until the first is a day old.
+/// Whether the attempts of the last two days, oldest first, leave room for one more: exponential backoff
+/// after failures; and after [`BREAKER`] of them within a day none for a day.
 pub fn rate(attempts: &[Attempt], min_interval: Span, now: Timestamp) -> Gate {
     let failures: Vec<_> = attempts.iter().filter(|attempt| !attempt.healed).collect();
-    if let (Some(first), true) = (failures.first(), failures.len() >= BREAKER) {
-        let until = first.at.plus(Span::from_hours(24));
-        let why = format!("{} heals failed within a day; somebody must look", failures.len());
+    let tripped = failures.windows(BREAKER).rev().find_map(|some| {
+        let (first, last) = (some.first()?, some.last()?);
+        (last.at.since(first.at) < DAY).then(|| last.at.plus(DAY))
+    });
+    if let Some(until) = tripped.filter(|until| now < *until) {
+        let why = format!("{BREAKER} heals failed within a day; somebody must look");
         return Gate::closed(GateName::Rate, why, Some(until));
     }
     let in_a_row = attempts.iter().rev().take_while(|attempt| !attempt.healed).count();
@@ -148,11 +154,23 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_day_trip_the_breaker_until_the_first_is_a_day_old() {
-        let failed = attempts(&[(0, false), (200, false), (900, false)]);
-        let gate = rate(&failed, Span::from_secs(60), after(80_000));
-        assert_eq!(gate.until, Some(after(86_400)));
-        assert!(!gate.is_open());
+    fn three_failures_in_a_day_trip_the_breaker_for_a_day_and_then_three_more_may_be_made() {
+        let minute = Span::from_secs(60);
+        let mut all = attempts(&[(0, false), (200, false), (900, false)]);
+        let gate = rate(&all, minute, after(87_299));
+        assert_eq!((gate.is_open(), gate.until), (false, Some(after(900 + 86_400))));
+        assert!(rate(&all, minute, after(87_300)).is_open());
+        all.extend(attempts(&[(87_300, false), (90_000, false)]));
+        let gate = rate(&all, minute, after(90_001));
+        assert!(!gate.why.contains("heals failed"), "{gate:?}");
+        all.extend(attempts(&[(95_000, false)]));
+        assert_eq!(rate(&all, minute, after(95_001)).until, Some(after(95_000 + 86_400)));
+    }
+
+    #[test]
+    fn failures_that_are_not_within_one_day_do_not_trip_the_breaker() {
+        let spread = attempts(&[(0, false), (50_000, false), (86_400, false)]);
+        assert!(!rate(&spread, Span::from_secs(60), after(86_401)).why.contains("heals failed"));
     }
 
     #[test]

@@ -13,15 +13,19 @@ mod states;
 pub use facts::{Fact, LogHead};
 pub use intents::{Intent, IntentId, Trigger as IntentTrigger};
 pub use orders::{OrderRow, OrderState};
-pub use outbox::StoredBundle;
+pub use outbox::{MAX_PENDING, StoredBundle};
 pub use states::Document;
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use compliance_checks::ALL;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::json::JsonError;
 use compliance_protocol::name::Id;
 use compliance_protocol::time::Span;
+use compliance_protocol::trust::Trust;
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
@@ -60,7 +64,7 @@ pub enum LedgerError {
 pub enum Opened {
     /// It was there and is whole.
     Found,
-    /// There was none.
+    /// There was none: this one is new.
     Absent,
     /// It was damaged; it was renamed aside, and this one is new.
     Damaged,
@@ -75,37 +79,43 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger at `path`, or makes one. `fresh` identifies the new chain, if there is to be
-    /// one; `boottime` names a damaged file that is moved aside.
+    /// one; `boottime` names a damaged file that is moved aside. A ledger counts as new until
+    /// [`Fact::New`] is cleared, when that was reported or is as it should be.
     pub fn open(path: &Path, fresh: Id, boottime: Span) -> Result<(Self, Opened), LedgerError> {
-        let existed = path.exists();
-        match Self::connect(path, fresh) {
-            Ok(ledger) => Ok((ledger, if existed { Opened::Found } else { Opened::Absent })),
-            Err(LedgerError::Sqlite(error)) if existed && is_damage(&error) => {
+        let there = file_len(path) > 0;
+        if !there && file_len(&beside(path, "-wal")) == 0 {
+            return Self::create(path, fresh, Opened::Absent);
+        }
+        // SQLite would delete the write-ahead log of a file that is gone or empty.
+        let opened = if there { Self::connect(path) } else { Err(damage().into()) };
+        match opened {
+            Ok(ledger) => {
+                let opened = ledger.opened()?;
+                Ok((ledger, opened))
+            }
+            Err(error) if is_damage(&error) => {
                 tracing::error!(%error, path = %path.display(), "the ledger is damaged; it is moved aside");
                 move_aside(path, boottime)?;
-                Ok((Self::connect(path, fresh)?, Opened::Damaged))
+                Self::create(path, fresh, Opened::Damaged)
             }
             Err(error) => Err(error),
         }
     }
 
+    /// Opens the ledger at `path` beside the process that keeps it: it must be there and whole, and
+    /// nothing is repaired.
+    pub fn join(path: &Path) -> Result<Self, LedgerError> {
+        Self::attach(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    }
+
     /// Opens the ledger at `path` for reading only; it must be there.
     pub fn read(path: &Path) -> Result<Self, LedgerError> {
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let chain = newest_chain(&db)?.ok_or(LedgerError::Unreadable("chain id"))?;
-        Ok(Self { db, chain })
+        Self::attach(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
     }
 
     /// The identity of the current chain.
     pub fn chain(&self) -> Id {
         self.chain
-    }
-
-    /// Starts a new chain in the same ledger: its past was lost, but orders and evidence are kept.
-    pub fn start_chain(&mut self, fresh: Id) -> Result<(), LedgerError> {
-        self.db.execute("INSERT INTO ledgers (id) VALUES (?1)", [fresh.to_string()])?;
-        self.chain = fresh;
-        Ok(())
     }
 
     /// Changes the ledger in one transaction, which is on disk when this returns.
@@ -114,39 +124,95 @@ impl Ledger {
         change: impl FnOnce(&Tx<'_>) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let tx = Tx {
-            chain: self.chain,
+            chain: Cell::new(self.chain),
             tx: self.db.transaction_with_behavior(TransactionBehavior::Immediate)?,
         };
         let result = change(&tx)?;
-        tx.tx.commit()?;
+        let Tx { tx, chain } = tx;
+        tx.commit()?;
+        self.chain = chain.get();
         Ok(result)
     }
 
-    fn connect(path: &Path, fresh: Id) -> Result<Self, LedgerError> {
-        let db = Connection::open(path)?;
-        db.pragma_update(None, "journal_mode", "WAL")?;
+    fn attach(path: &Path, how: OpenFlags) -> Result<Self, LedgerError> {
+        let db = Connection::open_with_flags(path, how)?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        db.pragma_update(None, "cache_size", -256)?;
+        let chain = newest_chain(&db)?;
+        Ok(Self { db, chain })
+    }
+
+    fn connect(path: &Path) -> Result<Self, LedgerError> {
+        let db = connection(path)?;
         let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > VERSION + 1 {
-            return Err(LedgerError::Newer(version));
+        match version {
+            1.. if version > VERSION + 1 => return Err(LedgerError::Newer(version)),
+            1.. => {}
+            _ => return Err(damage().into()),
         }
-        if version == 0 {
-            let schema = include_str!("ledger/schema.sql");
-            db.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {schema} PRAGMA user_version = {VERSION}; COMMIT;"
-            ))?;
+        // The whole file; and the indices by which it is found that a sequence was consumed.
+        for check in ["quick_check", "integrity_check(orders)"] {
+            let found: String = db.query_row(&format!("PRAGMA {check}"), [], |row| row.get(0))?;
+            if found != "ok" {
+                return Err(damage().into());
+            }
         }
-        let check: String = db.pragma_query_value(None, "quick_check", |row| row.get(0))?;
-        if check != "ok" {
-            return Err(damage().into());
-        }
-        if let Some(chain) = newest_chain(&db)? {
-            return Ok(Self { db, chain });
-        }
-        let mut ledger = Self { db, chain: fresh };
-        ledger.start_chain(fresh)?;
+        let chain = newest_chain(&db)?;
+        let ledger = Self { db, chain };
+        ledger.look_through()?;
         Ok(ledger)
+    }
+
+    fn create(path: &Path, fresh: Id, why: Opened) -> Result<(Self, Opened), LedgerError> {
+        let db = connection(path)?;
+        let mut ledger = Self { db, chain: fresh };
+        ledger.commit(|tx| {
+            tx.tx.execute_batch(include_str!("ledger/schema.sql"))?;
+            tx.tx.pragma_update(None, "user_version", VERSION)?;
+            tx.start_chain(fresh)?;
+            tx.set_fact(Fact::New, why.name())
+        })?;
+        Ok((ledger, why))
+    }
+
+    fn opened(&self) -> Result<Opened, LedgerError> {
+        Ok(self.fact(Fact::New)?.unwrap_or(Opened::Found))
+    }
+
+    /// Reads what the engine will read, so that a damaged value is found now and not amid something.
+    fn look_through(&self) -> Result<(), LedgerError> {
+        self.opened()?;
+        self.facts_are_readable()?;
+        self.evidence_head()?;
+        self.open_orders()?;
+        self.open_intents()?;
+        for check in ALL {
+            self.state(check.id())?;
+        }
+        for envelope in self.documents(Document::Trust)? {
+            Trust::first(&envelope).map_err(|_| LedgerError::Unreadable("trust file"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Opened {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Found => "found",
+            Self::Absent => "absent",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+impl FromStr for Opened {
+    type Err = LedgerError;
+
+    fn from_str(name: &str) -> Result<Self, LedgerError> {
+        [Self::Absent, Self::Damaged]
+            .into_iter()
+            .find(|opened| opened.name() == name)
+            .ok_or(LedgerError::Unreadable("mark of a new ledger"))
     }
 }
 
@@ -154,22 +220,30 @@ impl Ledger {
 #[derive(Debug)]
 pub struct Tx<'a> {
     tx: Transaction<'a>,
-    chain: Id,
+    chain: Cell<Id>,
 }
 
 impl Tx<'_> {
-    /// Signs `draft` as the next bundle of the chain.
+    /// Starts a new chain in the same ledger.
+    pub fn start_chain(&self, fresh: Id) -> Result<(), LedgerError> {
+        self.tx.execute("INSERT INTO ledgers (id) VALUES (?1)", [fresh.to_string()])?;
+        self.chain.set(fresh);
+        Ok(())
+    }
+
+    /// Signs `draft` as the next bundle of the chain. A chain is of one epoch: the first bundle of
+    /// another begins a new chain.
     pub fn append(&self, author: &Author, draft: Draft) -> Result<(), LedgerError> {
-        let last = "SELECT sequence, sha256 FROM bundles WHERE ledger_id = ?1 ORDER BY sequence DESC LIMIT 1";
-        let last: Option<(u64, [u8; 32])> = self
-            .tx
-            .prepare_cached(last)?
-            .query_row([self.chain.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let sequence = last.map_or(1, |(sequence, _)| sequence + 1);
-        let previous = last.map(|(_, sha256)| Digest::from_bytes(sha256));
+        let mut last = self.last_bundle()?;
+        if last.as_ref().is_some_and(|last| last.epoch != author.epoch) {
+            self.start_chain(draft.id())?;
+            last = None;
+        }
+        let sequence = last.as_ref().map_or(1, |last| last.sequence + 1);
+        let previous = last.map(|last| last.sha256);
         let last_order = self.last_sequence(author.epoch)?;
-        let bundle = author.bundle(draft, self.chain, sequence, previous, last_order);
+        let chain = self.chain.get();
+        let bundle = author.bundle(draft, chain, sequence, previous, last_order);
         let signed = compliance_signing::sign_bundle(&bundle, &author.key)?;
         tracing::info!(
             sequence,
@@ -180,11 +254,12 @@ impl Tx<'_> {
         );
         self.tx
             .prepare_cached(
-                "INSERT INTO bundles (ledger_id, sequence, id, sha256, json, sig, dsse) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO bundles (ledger_id, epoch, sequence, id, sha256, json, sig, dsse) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
-                self.chain.to_string(),
+                chain.to_string(),
+                author.epoch,
                 sequence,
                 bundle.id.to_string(),
                 Digest::of(signed.json.as_slice()).as_bytes(),
@@ -194,31 +269,62 @@ impl Tx<'_> {
             ])?;
         Ok(())
     }
+
+    fn last_bundle(&self) -> Result<Option<Last>, LedgerError> {
+        let sql = "SELECT epoch, sequence, sha256 FROM bundles WHERE ledger_id = ?1 \
+                   ORDER BY sequence DESC LIMIT 1";
+        let last = self.tx.prepare_cached(sql)?.query_row([self.chain.get().to_string()], |row| {
+            let sha256 = Digest::from_bytes(row.get(2)?);
+            Ok(Last { epoch: row.get(0)?, sequence: row.get(1)?, sha256 })
+        });
+        Ok(last.optional()?)
+    }
 }
 
-fn newest_chain(db: &Connection) -> Result<Option<Id>, LedgerError> {
+struct Last {
+    epoch: u64,
+    sequence: u64,
+    sha256: Digest,
+}
+
+fn connection(path: &Path) -> Result<Connection, LedgerError> {
+    let db = Connection::open(path)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "cache_size", -256)?;
+    Ok(db)
+}
+
+fn newest_chain(db: &Connection) -> Result<Id, LedgerError> {
     let newest = "SELECT id FROM ledgers ORDER BY n DESC LIMIT 1";
     let chain: Option<String> = db.query_row(newest, [], |row| row.get(0)).optional()?;
-    chain.map(|id| id.parse().map_err(|_| LedgerError::Unreadable("chain id"))).transpose()
+    chain.and_then(|id| id.parse().ok()).ok_or(LedgerError::Unreadable("chain id"))
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+/// Whether it is the file that is at fault: what SQLite calls so, and a value that is not what was written.
+fn is_damage(error: &LedgerError) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, Unknown};
+    match error {
+        LedgerError::Sqlite(error) => match error.sqlite_error_code() {
+            // SQLite's plain "error" is what it says when a table of ours is not there.
+            Some(code) => matches!(code, DatabaseCorrupt | NotADatabase | Unknown),
+            None => true,
+        },
+        LedgerError::Unreadable(_) => true,
+        LedgerError::Evidence(_) | LedgerError::Newer(_) | LedgerError::Aside { .. } => false,
+    }
 }
 
 fn damage() -> rusqlite::Error {
     let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
-    rusqlite::Error::SqliteFailure(corrupt, Some("quick_check found damage".to_owned()))
+    rusqlite::Error::SqliteFailure(corrupt, Some("the file is not as it was written".to_owned()))
 }
 
 /// Renames a damaged ledger with its write-ahead log; nothing is deleted.
 fn move_aside(path: &Path, boottime: Span) -> Result<(), LedgerError> {
     for suffix in ["", "-wal", "-shm"] {
-        let mut from = path.as_os_str().to_owned();
-        from.push(suffix);
-        let mut to = path.as_os_str().to_owned();
-        to.push(format!(".damaged-{}{suffix}", boottime.as_millis()));
+        let from = beside(path, suffix);
+        let to = beside(path, &format!(".damaged-{}{suffix}", boottime.as_millis()));
         match std::fs::rename(&from, &to) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
                 return Err(LedgerError::Aside { path: path.to_owned(), source });
@@ -227,4 +333,14 @@ fn move_aside(path: &Path, boottime: Span) -> Result<(), LedgerError> {
         }
     }
     Ok(())
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn file_len(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
 }

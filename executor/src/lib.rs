@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod authorise;
 pub mod config;
+pub mod documents;
 pub mod effect;
 pub mod engine;
 pub mod enrol;

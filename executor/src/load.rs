@@ -1,5 +1,6 @@
 //! From a configuration to an engine: keys, trust, baseline, machine, ledger.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use compliance_checks::Host;
@@ -14,10 +15,11 @@ use compliance_protocol::name::{BootId, Id};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::{Trust, TrustError};
 use compliance_signing::{PrivateKey, PrivateKeyError};
+use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::engine::documents::{baseline_in_force, trust_in_force};
-use crate::engine::{Engine, Machine, Parts, Random};
+use crate::documents::{Machine, baseline_in_force, trust_in_force};
+use crate::engine::{Engine, Parts, Random};
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Ledger, LedgerError};
 use crate::observe::{Observed, observe};
@@ -33,6 +35,17 @@ pub enum LoadError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The file that keeps a second executor out cannot be made.
+    #[error("cannot lock {path}: {source}. Is this appliance enrolled?")]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Another executor is running here.
+    #[error("an executor is running with {0} already; stop it first")]
+    Running(PathBuf),
     /// The evidence key cannot be used. It is never made anew: that would be another appliance.
     #[error(
         "the evidence key {path}: {source}. Restore it, or enrol the site again with a new epoch"
@@ -72,9 +85,24 @@ pub enum LoadError {
     Ledger(#[from] LedgerError),
 }
 
+/// Makes sure that no other executor runs with this data directory, for as long as the file is open: each
+/// would take what the other is doing for what a crash interrupted.
+pub fn lock(config: &Config) -> Result<File, LoadError> {
+    let path = config.data_dir.join("serve.lock");
+    let failed = |source| LoadError::Lock { path: path.clone(), source };
+    let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LoadError::Running(config.data_dir.clone())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
 /// Puts the engine together.
 pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> {
     let closure = trust(config)?;
+    // Before a ledger is made: an appliance that is not enrolled has none.
+    let key = evidence_key(config)?;
     let mut fresh = [0; 10];
     random(&mut fresh);
     let reading = clock::read();
@@ -82,7 +110,7 @@ pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> 
     let trust = trust_in_force(closure, &ledger.0)?;
     let machine = machine(config);
     let parts = Parts {
-        author: author(config, &trust)?,
+        author: author(config, key, &trust)?,
         baseline: baseline_in_force(closure_baseline(config), &ledger.0, &trust, &machine)?,
         trust,
         machine,
@@ -105,20 +133,20 @@ pub fn documents(config: &Config) -> Result<(Trust, Result<Baseline, String>, Le
 
 /// Heals nothing until then: for a person at the box. The resident executor sees it at its next round.
 pub fn pause(config: &Config, length: Span, mut random: Random) -> Result<Timestamp, LoadError> {
-    let trust = trust_in_force(trust(config)?, &Ledger::read(&config.ledger())?)?;
-    let author = author(config, &trust)?;
+    let mut ledger = Ledger::join(&config.ledger())?;
+    let trust = trust_in_force(trust(config)?, &ledger)?;
+    let author = author(config, evidence_key(config)?, &trust)?;
     let mut bytes = [0; 10];
     random(&mut bytes);
     let reading = clock::read();
-    let (mut ledger, _) =
-        Ledger::open(&config.ledger(), Id::new(reading.wall, bytes), reading.boottime)?;
-    let high_water = ledger.fact(Fact::HighWater)?;
+    let high_water: Option<Timestamp> = ledger.fact(Fact::HighWater)?;
     let at = Moment {
         reading,
         now: trusted_now(reading, None, high_water),
         stepped_back: stepped_back(reading, high_water),
     };
-    let until = reading.wall.plus(length);
+    // A clock that starts in the past must not make a pause that is over already.
+    let until = high_water.into_iter().fold(at.stamp(), Timestamp::max).plus(length);
     let detail = format!("paused at the box: nothing is healed without an order until {until}");
     let trigger = Trigger::of(TriggerKind::Event);
     let draft = Draft::new(trigger, Outcome::Alert, "paused", detail, at, bytes);
@@ -150,13 +178,15 @@ pub fn random() -> Random {
     })
 }
 
-fn author(config: &Config, trust: &Trust) -> Result<Author, LoadError> {
+fn evidence_key(config: &Config) -> Result<PrivateKey, LoadError> {
     let path = config.evidence_key();
-    let pem = read_text(&path)?;
-    let key = PrivateKey::from_pem(&pem)
-        .map_err(|source| LoadError::Key { path: path.clone(), source })?;
+    let pem = Zeroizing::new(read_text(&path)?);
+    PrivateKey::from_pem(&pem).map_err(|source| LoadError::Key { path, source })
+}
+
+fn author(config: &Config, key: PrivateKey, trust: &Trust) -> Result<Author, LoadError> {
     if key.public() != trust.roles.evidence {
-        return Err(LoadError::OtherKey(path));
+        return Err(LoadError::OtherKey(config.evidence_key()));
     }
     let boot_id = read_text(Path::new("/proc/sys/kernel/random/boot_id"))?;
     Ok(Author {

@@ -80,9 +80,11 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 }
 
 fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
+    let _alone = load::lock(config)?;
     // Before any thread starts and before the socket is there to be asked.
     let engine = load::engine(config, load::random())?;
-    let listener = socket::listener(config.socket.as_deref()).context("the executor's socket")?;
+    let listener = socket::listener(config.socket.as_deref(), config.agent_uid)
+        .context("the executor's socket")?;
     let tools = Tools { systemctl: config.systemctl.clone() };
     serve::serve(engine, listener, config.agent_uid, Arc::new(LinuxHost::default()), tools)?;
     Ok(ExitCode::SUCCESS)

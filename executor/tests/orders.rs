@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "orders/refusals.rs"]
+mod refusals;
 
 use common::{Rig, restart_frontdesk, run_backup, run_checks};
 use compliance_protocol::evidence::Outcome;

@@ -54,6 +54,12 @@ impl OrderForm {
         self.with("issued_at", at.to_string()).with("expires_at", expires)
     }
 
+    /// Follows the order `before`.
+    #[must_use]
+    pub fn after(self, before: &Self) -> Self {
+        self.with("previous_sha256", before.sha256().to_string())
+    }
+
     /// The digest of its payload.
     pub fn sha256(&self) -> Digest {
         Digest::of(&self.payload())

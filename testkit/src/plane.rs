@@ -11,22 +11,39 @@ use compliance_protocol::time::Timestamp;
 use compliance_protocol::tlog::{
     Checkpoint, TlogProof, consistency_proof, inclusion_proof, leaf_hash, root, stored_hashes,
 };
+use compliance_protocol::trust::Trust;
 use compliance_protocol::wire::{UploadResult, UploadStatus};
 use compliance_signing::{PrivateKey, sign, sign_checkpoint};
 
 use crate::{Keys, OrderForm};
 
 /// A control plane that behaves, unless a test makes it not.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FakePlane {
     /// The tenant's keys.
     pub keys: Keys,
+    /// The site's trust file.
+    pub trust: Trust,
     /// The orders that are open, with their envelopes.
     pub open: Vec<(OrderForm, Vec<u8>)>,
     /// All evidence stored, in the order of its arrival.
     pub stored: Vec<Bundle>,
     entries: Vec<Vec<u8>>,
     nodes: BTreeMap<(u8, u64), Digest>,
+}
+
+impl Default for FakePlane {
+    fn default() -> Self {
+        let keys = Keys::default();
+        Self {
+            trust: keys.trust(),
+            keys,
+            open: Vec::new(),
+            stored: Vec::new(),
+            entries: Vec::new(),
+            nodes: BTreeMap::new(),
+        }
+    }
 }
 
 impl FakePlane {
@@ -38,27 +55,40 @@ impl FakePlane {
 
     /// The head for `ticket`.
     pub fn head(&self, ticket: &Ticket, at: Timestamp) -> FeedHead {
-        let trust = self.keys.trust();
         let open = self.open.iter().map(|(form, _)| OpenOrder {
             sequence: form.sequence(),
             id: form.id(),
             payload_sha256: form.sha256(),
         });
-        let newest = self.stored.last().map(|bundle| EvidenceHead {
-            ledger_id: bundle.ledger_id,
-            sequence: bundle.sequence,
-            sha256: Digest::of(self.entries.last().unwrap()),
-        });
         FeedHead {
-            tenant: trust.tenant,
-            site: trust.site,
-            epoch: trust.epoch,
+            tenant: self.trust.tenant.clone(),
+            site: self.trust.site.clone(),
+            epoch: self.trust.epoch,
             nonce: ticket.nonce,
             issued_at: at,
             highest_sequence: self.open.iter().map(|(form, _)| form.sequence()).max().unwrap_or(0),
             open: open.collect(),
-            evidence_head: newest,
+            evidence_head: self.evidence_head(),
         }
+    }
+
+    /// Where the newest chain of the site's epoch stands.
+    pub fn evidence_head(&self) -> Option<EvidenceHead> {
+        let all = self.stored.iter().zip(&self.entries);
+        let epoch: Vec<_> = all.filter(|(bundle, _)| bundle.epoch == self.trust.epoch).collect();
+        let mut chains = Vec::new();
+        for (bundle, _) in &epoch {
+            if !chains.contains(&bundle.ledger_id) {
+                chains.push(bundle.ledger_id);
+            }
+        }
+        let newest = *chains.last()?;
+        let newest = epoch.iter().filter(|(bundle, _)| bundle.ledger_id == newest);
+        newest.max_by_key(|(bundle, _)| bundle.sequence).map(|(bundle, entry)| EvidenceHead {
+            ledger_id: bundle.ledger_id,
+            sequence: bundle.sequence,
+            sha256: Digest::of(entry),
+        })
     }
 
     /// The answer to a poll with `ticket`, as the agent hands it in.
@@ -115,7 +145,7 @@ impl FakePlane {
     /// The log's signed checkpoint.
     pub fn checkpoint(&self) -> String {
         let root = root(self.size(), self.node()).unwrap();
-        let origin = self.keys.trust().log.name().to_owned();
+        let origin = self.trust.log.name().to_owned();
         let checkpoint = Checkpoint::new(&origin, self.size(), root).unwrap();
         sign_checkpoint(&checkpoint, &self.keys.checkpoint).unwrap()
     }

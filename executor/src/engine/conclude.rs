@@ -2,6 +2,7 @@
 
 use compliance_checks::{Report, Verdict};
 use compliance_protocol::evidence::Outcome;
+use compliance_protocol::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::rounds::{attempt_key, fingerprint};
@@ -49,7 +50,7 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let asked = |intent: IntentId| round.concludes.contains(&intent);
         if let Some(doing) = self.doing.take_if(|doing| asked(doing.intent)) {
-            self.conclude_effect(&doing, observed, moment)?;
+            self.conclude_effect(&doing, round, observed, moment)?;
         }
         let looking = std::mem::take(&mut self.looking);
         let (seen, still) = looking.into_iter().partition(|(intent, ..)| asked(*intent));
@@ -63,6 +64,7 @@ impl Engine {
     fn conclude_effect(
         &mut self,
         doing: &Doing,
+        round: &RoundJob,
         observed: &[Observed],
         moment: Moment,
     ) -> Result<(), LedgerError> {
@@ -71,12 +73,11 @@ impl Engine {
             observed.iter().map(Observed::report).find(|report| what.check == Some(report.check));
         let (outcome, reason, detail) =
             judge(what, doing.performed.as_ref(), doing.after_crash, report);
-        let baseline = self.baseline_sha256();
         let mut draft = self
             .draft(what.trigger.evidence(), outcome, reason, detail, moment)
             .since(doing.started);
         if let Some(report) = report {
-            draft = draft.about(report, baseline);
+            draft = draft.about(report, round.sha256);
         }
         let actions = doing.performed.as_ref().map(|p| p.actions.clone()).unwrap_or_default();
         let draft = draft
@@ -89,7 +90,7 @@ impl Engine {
             if let (IntentTrigger::Drift, Some(check)) = (&what.trigger, what.check) {
                 tx.count_attempt(&attempt_key(check, &what.subject), attempt)?;
             }
-            if let Some(report) = report {
+            if let Some(report) = report.filter(|report| says_nothing_else(what, report)) {
                 tx.set_state(report.check, &fingerprint(report, &[]), moment.stamp())?;
             }
             finish(tx, doing.intent, what)?;
@@ -161,28 +162,35 @@ fn judge(
     }
 }
 
-/// Whether `report`, made after the effect, shows that it did what it was for.
-fn healed(what: &Intent, report: &Report, after_crash: bool) -> Result<(), &'static str> {
-    if matches!(what.effect, Some(Effect::RestartUnit { .. })) {
-        return match report.verdict {
-            Verdict::Drifted(_) => Err("the unit is not well"),
-            // The last step asked systemd itself; after a crash nobody knows of it.
-            Verdict::Unknown(_) if after_crash => Err("whether it helped cannot be seen"),
-            _ => Ok(()),
-        };
-    }
-    let newer = what.pre.get(&what.subject).map(finished_at)
-        != report.facts.get(&what.subject).map(finished_at);
+/// Whether this bundle tells all that `report` has to say, so that none follows about the same state.
+fn says_nothing_else(what: &Intent, report: &Report) -> bool {
     match &report.verdict {
-        Verdict::Unknown(_) => Err("whether it helped cannot be seen"),
-        Verdict::Drifted(findings) if findings.iter().any(|f| f.subject == what.subject) => {
-            Err("the drift is still there")
-        }
-        _ if !newer => Err("no newer backup is recorded"),
-        _ => Ok(()),
+        Verdict::Compliant | Verdict::NotApplicable(_) => true,
+        Verdict::Drifted(findings) => findings.iter().all(|f| f.subject == what.subject),
+        Verdict::Unknown(_) => false,
     }
 }
 
-fn finished_at(facts: &Value) -> Option<&Value> {
-    facts.get("finished_at")
+/// Whether `report`, made after the effect, shows that it did what it was for.
+fn healed(what: &Intent, report: &Report, after_crash: bool) -> Result<(), &'static str> {
+    let subject = what.subject.as_str();
+    let drifted = report.verdict.findings().iter().any(|finding| finding.subject == subject);
+    let unseen = matches!(report.verdict, Verdict::Unknown(_));
+    if matches!(what.effect, Some(Effect::RestartUnit { .. })) {
+        return match drifted {
+            true => Err("the unit is not well"),
+            // The last step asked systemd itself; after a crash nobody knows of it.
+            false if unseen && after_crash => Err("whether it helped cannot be seen"),
+            false => Ok(()),
+        };
+    }
+    let newest = |facts: &Map<String, Value>| -> Option<Timestamp> {
+        serde_json::from_value(facts.get(subject)?.get("finished_at")?.clone()).ok()
+    };
+    match () {
+        () if unseen => Err("whether it helped cannot be seen"),
+        () if drifted => Err("the drift is still there"),
+        () if newest(&report.facts) <= newest(&what.pre) => Err("no newer backup is recorded"),
+        () => Ok(()),
+    }
 }

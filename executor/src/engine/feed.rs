@@ -1,14 +1,16 @@
-//! A feed head and the orders that came with it.
+//! Tickets, feed heads, and the orders that come with them.
 
 use compliance_protocol::bytes::Bytes;
 use compliance_protocol::clock::HeadMark;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Envelope;
 use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
-use compliance_protocol::feed::{EvidenceHead, FeedHead, MAX_OPEN, TICKET_LIFE};
+use compliance_protocol::feed::{FeedHead, MAX_OPEN, Nonce, TICKET_LIFE, Ticket};
+use compliance_protocol::local::Answer;
 use compliance_protocol::order::Refusal;
+use compliance_protocol::time::Timestamp;
 
-use super::Engine;
+use super::{Engine, Outstanding};
 use crate::admit::{self, Identified, Place, Rejection};
 use crate::evidence::Moment;
 use crate::ledger::{Fact, LedgerError};
@@ -17,6 +19,24 @@ use crate::ledger::{Fact, LedgerError};
 const MAX_REFUSALS: u64 = 10;
 
 impl Engine {
+    /// Gives a ticket for one poll; the one before is worth nothing any more.
+    pub(super) fn give_ticket(&mut self, moment: Moment) -> Result<Answer, LedgerError> {
+        let mut nonce = [0; 16];
+        (self.random)(&mut nonce);
+        let nonce = Nonce::from_random(nonce);
+        self.ticket = Some(Outstanding { nonce, given: moment.reading.boottime });
+        self.log_base = self.ledger.log_head()?;
+        let time = self.high_water.into_iter().fold(moment.stamp(), Timestamp::max);
+        Ok(Answer::Ticket {
+            ticket: Ticket {
+                nonce,
+                after: self.ledger.last_sequence(self.trust.epoch)?,
+                log_size: self.log_base.map_or(0, |head| head.size),
+                time,
+            },
+        })
+    }
+
     /// Takes a head if it verifies and answers the outstanding ticket, and then the orders. Whether it did.
     pub(super) fn take_feed(
         &mut self,
@@ -33,9 +53,9 @@ impl Engine {
                 return Ok(false);
             }
         };
-        // The head tells the time from here on.
+        // The head tells the time from here on, unless it shows that the ledger was set back.
+        self.notice_rollback(head.evidence_head.as_ref(), self.moment(moment.reading))?;
         let moment = self.moment(moment.reading);
-        self.notice_rollback(head.evidence_head.as_ref(), moment)?;
         self.withdraw_unlisted(&head, moment)?;
         self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;
         self.consider_orders(moment)?;
@@ -67,26 +87,6 @@ impl Engine {
         self.head = Some(HeadMark { issued_at: head.issued_at, ticket_boottime: ticket.given });
         self.ticket = None;
         Ok(head)
-    }
-
-    /// The control plane holds evidence of this chain that this ledger does not: it was set back.
-    fn notice_rollback(
-        &mut self,
-        theirs: Option<&EvidenceHead>,
-        moment: Moment,
-    ) -> Result<(), LedgerError> {
-        let ours = self.ledger.evidence_head()?;
-        let lost = theirs.is_some_and(|theirs| {
-            theirs.ledger_id == self.ledger.chain()
-                && ours.as_ref().is_none_or(|ours| theirs.sequence > ours.sequence)
-        });
-        if !lost {
-            return Ok(());
-        }
-        let fresh = self.fresh_id(moment);
-        self.ledger.start_chain(fresh)?;
-        let detail = "the control plane holds later evidence of the chain than this ledger: the ledger was set back";
-        self.report_new_chain(detail, moment)
     }
 
     fn take_orders<'a>(

@@ -29,7 +29,7 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let last = self.ledger.last_sequence(self.trust.epoch)?;
         let gap = self.gap_alert(last, order.header().sequence, moment);
-        let (state, accepted, ending) = match admit::rule(order, head, &self.trust, moment.now) {
+        let (state, accepted, ending) = match admit::rule(order, head, moment.now) {
             Ruling::Accepted(_) => (OrderState::Waiting, true, None),
             Ruling::ClockUnknown => (OrderState::Waiting, false, None),
             Ruling::Refused(refusal, detail) => {
@@ -78,9 +78,9 @@ impl Engine {
             }
         };
         let ruling = if row.accepted {
-            admit::rule_on_content(&order, &self.trust)
+            admit::rule_on_content(&order)
         } else {
-            admit::rule_on_time(&order, &self.trust, moment.now)
+            admit::rule_on_time(&order, moment.now)
         };
         let verified = match ruling {
             Ruling::Accepted(verified) => verified,
@@ -116,14 +116,14 @@ impl Engine {
             Err((refusal, detail)) => self.refuse_order(row, refusal, detail, moment),
             Ok(Work::Act(Decision::Hold(gates))) => self.hold(row, gates, moment),
             Ok(Work::Act(Decision::Go(permit, gates))) => {
-                let check = Some(check_of(permit.effect()));
-                let intent = self.intent(
-                    IntentTrigger::from(row),
-                    Some(permit.effect().clone()),
-                    check,
-                    gates,
-                    moment,
-                );
+                let check = check_of(permit.effect());
+                if self.rounds.report(check).is_none() {
+                    // Whether it helps is judged by how things were before: the first look comes first.
+                    return Ok(());
+                }
+                let effect = Some(permit.effect().clone());
+                let trigger = IntentTrigger::from(row);
+                let intent = self.intent(trigger, effect, Some(check), gates, moment);
                 self.act(permit, intent, Some(row), moment)
             }
             Ok(Work::Look) => {
@@ -145,8 +145,8 @@ impl Engine {
                     tx.append(author, draft)
                 })
             }
-            Ok(Work::TakeBaseline(envelope)) => self.take_baseline(row, &envelope, moment),
-            Ok(Work::TakeTrust(envelope)) => self.take_trust(row, &envelope, moment),
+            Ok(Work::TakeBaseline(offered)) => self.take_baseline(row, offered, moment),
+            Ok(Work::TakeTrust(offered)) => self.take_trust(row, *offered, moment),
         }
     }
 

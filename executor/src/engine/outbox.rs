@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
+use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
 use compliance_protocol::name::Id;
 use compliance_protocol::tlog::{
     SignedCheckpoint, TlogProof, VerifiedCheckpoint, verify_consistency,
@@ -12,7 +12,7 @@ use compliance_protocol::wire::{UploadResult, UploadStatus};
 
 use super::Engine;
 use crate::evidence::Moment;
-use crate::ledger::{Fact, LedgerError, LogHead};
+use crate::ledger::{Fact, LedgerError, LogHead, MAX_PENDING};
 
 impl Engine {
     /// Follows the evidence log to a newer checkpoint, if it extends the last one; else reports, once,
@@ -59,21 +59,20 @@ impl Engine {
     ) -> Result<u64, LedgerError> {
         let mut kept = Vec::new();
         let mut refused = Vec::new();
-        for result in results {
+        for result in results.iter().take(MAX_PENDING) {
             let Some(id) = result.id else { continue };
             match (result.status, &result.receipt) {
-                (UploadStatus::Refused, _) => {
+                (UploadStatus::Refused, _) if self.ledger.is_pending(id)? => {
                     refused.push((id, result.reason.as_deref().unwrap_or("no reason given")));
                 }
+                (UploadStatus::Refused, _) => {}
                 (_, Some(receipt)) if self.receipt_holds(id, receipt)? => kept.push((id, receipt)),
                 (_, _) => {
                     tracing::warn!(%id, "a receipt does not verify; the bundle stays in the queue");
                 }
             }
         }
-        for (id, why) in refused {
-            self.note_refused(id, why, moment)?;
-        }
+        self.note_refused(&refused, moment)?;
         if kept.is_empty() {
             return Ok(0);
         }
@@ -124,16 +123,36 @@ impl Engine {
         })
     }
 
-    fn note_refused(&mut self, id: Id, why: &str, moment: Moment) -> Result<(), LedgerError> {
-        let why: String = why.chars().filter(|c| !c.is_control()).take(200).collect();
-        let detail = format!("the control plane does not take bundle {id}: {why}");
+    /// Marks what the control plane does not take, and reports it once. Such a report that is not taken
+    /// in its turn is not reported: there would be no end to it.
+    fn note_refused(&mut self, refused: &[(Id, &str)], moment: Moment) -> Result<(), LedgerError> {
+        let mut findings = Vec::new();
+        for (id, why) in refused {
+            if self.ledger.reason(*id)?.as_deref() != Some(REPORT) {
+                let why = why.chars().filter(|c| !c.is_control()).take(200).collect();
+                let expected = "taken by the control plane".to_owned();
+                findings.push(Finding { subject: format!("bundle {id}"), expected, actual: why });
+            }
+        }
+        let detail = format!("the control plane does not take {} bundles", findings.len());
         let trigger = Trigger::of(TriggerKind::Event);
-        let draft = self.draft(trigger, Outcome::Alert, "evidence_refused", detail, moment);
+        let report = (!findings.is_empty()).then(|| {
+            self.draft(trigger, Outcome::Alert, REPORT, detail, moment).findings(findings)
+        });
+        if refused.is_empty() {
+            return Ok(());
+        }
         self.record(moment, |tx, author| {
-            if tx.mark_refused(id, &why)? { tx.append(author, draft) } else { Ok(()) }
+            for (id, why) in refused {
+                tx.mark_refused(*id, why)?;
+            }
+            report.map_or(Ok(()), |draft| tx.append(author, draft))
         })
     }
 }
+
+/// The reason of the alert about bundles that the control plane does not take.
+const REPORT: &str = "evidence_refused";
 
 /// Whether the log of `next` is that of `head`, grown.
 fn extends(

@@ -8,7 +8,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::Engine;
-use crate::authorise::{self, Decision, Permit};
+use crate::authorise::{self, Decision, MAX_PAUSE, Permit};
 use crate::evidence::{Draft, Moment};
 use crate::gates::{self, BREAKER};
 use crate::ledger::{Fact, Intent, IntentTrigger, LedgerError};
@@ -31,6 +31,11 @@ impl Summary {
     /// What `check` found last.
     pub(super) fn report(&self, check: CheckId) -> Option<&Report> {
         self.reports.iter().find(|report| report.check == check)
+    }
+
+    /// The newest reports were made by a baseline that is no longer in force.
+    pub(super) fn forget(&mut self) {
+        self.reports.clear();
     }
 
     fn add(&mut self, observed: &[Observed], moment: Moment) {
@@ -86,6 +91,7 @@ impl Engine {
         observed: &[Observed],
         moment: Moment,
     ) -> Result<(), LedgerError> {
+        self.bound_pause(moment)?;
         self.rounds.add(observed, moment);
         let mut changes = Vec::new();
         let mut heal = None;
@@ -115,6 +121,17 @@ impl Engine {
         match heal {
             Some((permit, intent)) => self.act(permit, intent, None, moment),
             None => Ok(()),
+        }
+    }
+
+    /// A pause that was set by a clock far ahead of this one lasts no longer than any other.
+    fn bound_pause(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let latest = moment.stamp().plus(MAX_PAUSE);
+        match self.ledger.fact::<Timestamp>(Fact::PauseUntil)? {
+            Some(until) if until > latest => {
+                self.record(moment, |tx, _| tx.set_fact(Fact::PauseUntil, &latest.to_string()))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -14,7 +14,7 @@ impl Engine {
         let gates = vec![
             gates::clock(moment.now),
             gates::busy(doing.as_deref()),
-            gates::pause(self.ledger.fact(Fact::PauseUntil)?, moment.reading.wall),
+            gates::pause(self.ledger.fact(Fact::PauseUntil)?, moment.stamp()),
             gates::window(&self.windows, moment.now),
         ];
         let waiting = self.waiting()?;
@@ -44,7 +44,7 @@ impl Engine {
                 id: row.id,
                 sequence: row.sequence,
                 action: self.action_name(&row.envelope),
-                reason: row.hold.unwrap_or_default(),
+                reason: row.hold.unwrap_or_else(|| "first_look".to_owned()),
                 retry_after: row.retry_after,
             })
             .collect())

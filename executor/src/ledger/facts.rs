@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use compliance_protocol::digest::Digest;
+use compliance_protocol::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Ledger, LedgerError, Tx};
@@ -10,6 +11,8 @@ use super::{Ledger, LedgerError, Tx};
 /// The name of a single value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
+    /// This ledger is a new one, why, and nobody has said so yet.
+    New,
     /// The latest time ever trusted.
     HighWater,
     /// Orders need a clock that the kernel says is synchronised: this ledger's past was lost.
@@ -29,6 +32,7 @@ pub enum Fact {
 impl Fact {
     fn name(self) -> &'static str {
         match self {
+            Self::New => "new",
             Self::HighWater => "high_water",
             Self::KernelClockOnly => "kernel_clock_only",
             Self::LogSize => "log_size",
@@ -53,6 +57,16 @@ impl Ledger {
     /// The value, if there is one.
     pub fn fact<T: FromStr>(&self, fact: Fact) -> Result<Option<T>, LedgerError> {
         read(&self.db, fact)
+    }
+
+    /// Whether each value is what was written.
+    pub(super) fn facts_are_readable(&self) -> Result<(), LedgerError> {
+        self.fact::<Timestamp>(Fact::HighWater)?;
+        self.fact::<Timestamp>(Fact::PauseUntil)?;
+        self.fact::<Digest>(Fact::LogRewritten)?;
+        self.fact::<u64>(Fact::Suppressed)?;
+        self.fact::<u8>(Fact::KernelClockOnly)?;
+        self.log_head().map(drop)
     }
 
     /// How far the evidence log was verified; `None` before the first checkpoint.

@@ -8,6 +8,9 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Ledger, LedgerError, Tx};
 
+/// The most bundles that one answer to `Pending` carries, and one upload.
+pub const MAX_PENDING: usize = 64;
+
 /// A bundle as the ledger holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBundle {
@@ -21,9 +24,9 @@ impl Ledger {
     /// Bundles without a receipt, oldest first: at least one if there is any, and more up to `bytes`.
     pub fn pending(&self, bytes: u64) -> Result<Vec<SignedBundle>, LedgerError> {
         let sql = "SELECT json, sig, dsse, NULL FROM bundles \
-                   WHERE receipt IS NULL AND refused IS NULL ORDER BY n LIMIT 64";
+                   WHERE receipt IS NULL AND refused IS NULL ORDER BY n LIMIT ?1";
         let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query_and_then([], stored)?;
+        let mut rows = statement.query_and_then([MAX_PENDING], stored)?;
         let mut left = bytes;
         let mut batch = Vec::new();
         while let Some(StoredBundle { signed, .. }) = rows.next().transpose()? {
@@ -39,6 +42,19 @@ impl Ledger {
             batch.push(signed);
         }
         Ok(batch)
+    }
+
+    /// Whether that bundle is among those without a receipt.
+    pub fn is_pending(&self, id: Id) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM bundles WHERE id = ?1 AND receipt IS NULL AND refused IS NULL";
+        Ok(self.db.prepare_cached(sql)?.exists([id.to_string()])?)
+    }
+
+    /// The reason in the bundle of that id.
+    pub fn reason(&self, id: Id) -> Result<Option<String>, LedgerError> {
+        let sql = "SELECT CAST(json AS TEXT) ->> '$.reason' FROM bundles WHERE id = ?1";
+        let reason = self.db.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0));
+        Ok(reason.optional()?)
     }
 
     /// How many bundles have no receipt.
@@ -77,6 +93,24 @@ impl Ledger {
             Ok(EvidenceHead { ledger_id: self.chain(), sequence: row.get(0)?, sha256 })
         });
         Ok(head.optional()?)
+    }
+
+    /// Whether evidence that the control plane received from here last is not in this ledger: another
+    /// bundle or none stands at its place, or its whole chain is unknown although the current one has
+    /// arrived there.
+    pub fn lacks(&self, theirs: &EvidenceHead) -> Result<bool, LedgerError> {
+        let chain = theirs.ledger_id.to_string();
+        let sql = "SELECT sha256 FROM bundles WHERE ledger_id = ?1 AND sequence = ?2";
+        let at = params![chain, theirs.sequence];
+        let ours = self.db.prepare_cached(sql)?.query_row(at, |row| row.get(0)).optional()?;
+        if ours.map(Digest::from_bytes) == Some(theirs.sha256) {
+            return Ok(false);
+        }
+        let asked = |sql, chain: &str| self.db.prepare_cached(sql)?.exists([chain]);
+        let known = asked("SELECT 1 FROM ledgers WHERE id = ?1", &chain)?;
+        let arrived = "SELECT 1 FROM bundles WHERE ledger_id = ?1 AND receipt IS NOT NULL LIMIT 1";
+        let current = self.chain().to_string();
+        Ok(if known { chain == current } else { asked(arrived, &current)? })
     }
 }
 

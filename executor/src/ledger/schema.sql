@@ -8,6 +8,7 @@ CREATE TABLE ledgers (               -- chain identities; the newest is the curr
 CREATE TABLE bundles (               -- evidence, exactly as signed
     n           INTEGER PRIMARY KEY, -- in the order made, over all chains
     ledger_id   TEXT NOT NULL,
+    epoch       INTEGER NOT NULL,
     sequence    INTEGER NOT NULL,
     id          TEXT NOT NULL UNIQUE,
     sha256      BLOB NOT NULL,

@@ -39,6 +39,12 @@ impl Ledger {
             .transpose()
     }
 
+    /// The highest version kept of that kind; 0 when there is none.
+    pub fn newest_version(&self, kind: Document) -> Result<u64, LedgerError> {
+        let sql = "SELECT coalesce(max(version), 0) FROM documents WHERE kind = ?1";
+        Ok(self.db.query_row(sql, [kind.name()], |row| row.get(0))?)
+    }
+
     /// All envelopes of that kind, in ascending version.
     pub fn documents(&self, kind: Document) -> Result<Vec<Vec<u8>>, LedgerError> {
         let sql = "SELECT envelope FROM documents WHERE kind = ?1 ORDER BY version";

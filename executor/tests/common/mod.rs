@@ -1,25 +1,26 @@
 //! An engine on a fake host, with a fake control plane and a clock that the test moves.
 #![allow(dead_code)] // Each test file uses what it needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
 use compliance_executor::config::Heal;
+use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, perform};
-use compliance_executor::engine::{Engine, Job, Machine, Parts};
+use compliance_executor::engine::{Engine, Job, Parts, Random};
 use compliance_executor::evidence::Author;
-use compliance_executor::ledger::Ledger;
+use compliance_executor::ledger::{Fact, Ledger, LedgerError};
 use compliance_executor::observe::observe;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::envelope::Envelope;
 use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle};
-use compliance_protocol::feed::Ticket;
+use compliance_protocol::feed::{FeedHead, Ticket};
 use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::name::Id;
 use compliance_protocol::status::Status;
 use compliance_protocol::time::{Span, Timestamp};
+use compliance_protocol::trust::Trust;
 use compliance_protocol::window::{Window, Windows};
 use compliance_testkit::host::{job_status, silent_success};
 use compliance_testkit::keys::{ARCHIVE, BACKUP_PROGRAM, MACHINE_ID, STATUS_FILE};
@@ -27,15 +28,31 @@ use compliance_testkit::{FakeHost, FakePlane, Keys, OrderForm, T0};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// What stands for systemd's command line.
+pub(crate) const SYSTEMCTL: &str = "/bin/systemctl";
+
+/// The time between two rounds.
+pub(crate) const ROUND: Span = Span::from_secs(15);
+
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
     pub(crate) host: Arc<FakeHost>,
     pub(crate) plane: FakePlane,
     pub(crate) reading: ClockReading,
     pub(crate) boot: u8,
-    pub(crate) windows: Windows,
-    pub(crate) heal: Heal,
+    starts: u64,
+    pub(crate) setup: Setup,
     pub(crate) dir: TempDir,
+}
+
+/// How the appliance is set up.
+pub(crate) struct Setup {
+    pub(crate) heal: Heal,
+    pub(crate) windows: Windows,
+    pub(crate) synchronised: bool,
+    /// What the system closure brings.
+    pub(crate) trust: Trust,
+    pub(crate) baseline: Result<Baseline, String>,
 }
 
 impl Rig {
@@ -46,13 +63,16 @@ impl Rig {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let keys = Keys::default();
         let mut setup = Setup {
             heal: Heal::default(),
             windows: Windows::new(vec![Window::new(&[], "02:00", 120, "UTC").unwrap()]).unwrap(),
             synchronised: true,
+            trust: keys.trust(),
+            baseline: Ok(keys.baseline()),
         };
         change(&mut setup);
-        let dir = tempfile::tempdir().unwrap();
+        let dir = temp_dir();
         let reading = ClockReading {
             wall: T0,
             boottime: Span::from_secs(1000),
@@ -60,19 +80,15 @@ impl Rig {
             offset_ms: 1,
             max_error_ms: 10,
         };
-        enrolled(&dir.path().join("ledger.db"));
+        let path = dir.path().join("ledger.db");
+        enrol(&path);
         let host = Arc::new(FakeHost::default());
         install_backup(&host, T0.plus(Span::from_hours(-1)));
-        Self {
-            engine: start(&dir.path().join("ledger.db"), reading, 1, &setup.windows, &setup.heal),
-            host,
-            plane: FakePlane::default(),
-            reading,
-            boot: 1,
-            windows: setup.windows,
-            heal: setup.heal,
-            dir,
-        }
+        host.install(SYSTEMCTL, Box::new(|_| silent_success()));
+        let mut plane = FakePlane::default();
+        plane.trust = setup.trust.clone();
+        let engine = start(&path, reading, 1, &setup, 0);
+        Self { engine, host, plane, reading, boot: 1, starts: 1, setup, dir }
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -81,8 +97,15 @@ impl Rig {
 
     /// The same ledger in a new process, in the same boot.
     pub(crate) fn restart(&mut self) {
-        self.engine =
-            start(&self.ledger_path(), self.reading, self.boot, &self.windows, &self.heal);
+        self.starts += 1;
+        self.engine = start(&self.ledger_path(), self.reading, self.boot, &self.setup, self.starts);
+    }
+
+    /// The same ledger after the machine was restarted.
+    pub(crate) fn reboot(&mut self) {
+        self.boot += 1;
+        self.reading.boottime = Span::from_secs(30);
+        self.restart();
     }
 
     pub(crate) fn pass(&mut self, span: Span) {
@@ -119,11 +142,22 @@ impl Rig {
 
     /// One poll by a courier that hands in these bytes in place of the orders.
     pub(crate) fn poll_with(&mut self, orders: Vec<Vec<u8>>) {
+        assert!(self.poll_changed(orders, |_| ()), "the head is fresh");
+    }
+
+    /// One poll of a control plane that signs a changed head; whether the head was taken.
+    pub(crate) fn poll_changed(
+        &mut self,
+        orders: Vec<Vec<u8>>,
+        change: impl FnOnce(&mut FeedHead),
+    ) -> bool {
         let ticket = self.ticket();
-        let head = self.plane.head(&ticket, self.reading.wall);
+        let mut head = self.plane.head(&ticket, self.reading.wall);
+        change(&mut head);
         let answer = self.plane.answer_with(&head, &ticket, orders);
-        assert_eq!(self.handle(answer), Answer::Feed { fresh: true });
+        let fresh = self.handle(answer) == Answer::Feed { fresh: true };
         self.settle();
+        fresh
     }
 
     /// Carries all pending evidence to the control plane and its receipts back.
@@ -159,6 +193,12 @@ impl Rig {
         while self.step() {}
     }
 
+    /// Lets one interval pass, and does what is due then.
+    pub(crate) fn round(&mut self) {
+        self.pass(ROUND);
+        self.settle();
+    }
+
     /// Does the jobs asked for so far; whether there were any.
     pub(crate) fn step(&mut self) -> bool {
         let jobs = self.engine.take_jobs();
@@ -178,7 +218,7 @@ impl Rig {
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
-                let tools = Tools { systemctl: Some("/bin/systemctl".parse().unwrap()) };
+                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()) };
                 let uptime = self.reading.boottime;
                 let performed = perform(permit, &*self.host, &tools, &|| uptime);
                 self.engine.effect_done(performed, self.reading);
@@ -194,20 +234,27 @@ impl Rig {
     /// The evidence about an order.
     pub(crate) fn about(&self, form: &OrderForm) -> Vec<(Outcome, String)> {
         let about = |bundle: &Bundle| bundle.trigger.order_sha256 == Some(form.sha256());
-        let all = self.evidence().into_iter().filter(about);
-        all.map(|bundle| (bundle.outcome, bundle.reason)).collect()
+        told(self.evidence().into_iter().filter(about))
     }
 
     /// Outcome and reason of all evidence, rounds and first states left out.
     pub(crate) fn story(&self) -> Vec<(Outcome, String)> {
-        let plain = ["round", "unknown", "compliant"];
-        let all = self.evidence().into_iter().filter(|b| !plain.contains(&b.reason.as_str()));
-        all.map(|bundle| (bundle.outcome, bundle.reason)).collect()
+        told(self.evidence().into_iter().filter(|b| !is_plain(b)))
+    }
+
+    /// The evidence with that reason.
+    pub(crate) fn because(&self, reason: &str) -> Vec<Bundle> {
+        self.evidence().into_iter().filter(|bundle| bundle.reason == reason).collect()
     }
 
     /// How often the backup program was run.
     pub(crate) fn backups_run(&self) -> usize {
-        self.host.runs().iter().filter(|argv| argv[0] == BACKUP_PROGRAM).count()
+        self.ran(BACKUP_PROGRAM)
+    }
+
+    /// How often that program was run.
+    pub(crate) fn ran(&self, program: &str) -> usize {
+        self.host.runs().iter().filter(|argv| argv[0] == program).count()
     }
 
     /// Makes the newest backup that old.
@@ -222,14 +269,22 @@ impl Rig {
     }
 }
 
-pub(crate) struct Setup {
-    pub(crate) heal: Heal,
-    pub(crate) windows: Windows,
-    pub(crate) synchronised: bool,
+/// An order that a test refers to by its outcome.
+pub(crate) fn outcome(outcome: Outcome, reason: &str) -> (Outcome, String) {
+    (outcome, reason.to_owned())
+}
+
+fn told(bundles: impl Iterator<Item = Bundle>) -> Vec<(Outcome, String)> {
+    bundles.map(|bundle| (bundle.outcome, bundle.reason)).collect()
+}
+
+/// Summaries of rounds, and states that are as they should be or that no check looks at yet.
+fn is_plain(bundle: &Bundle) -> bool {
+    ["round", "unknown", "compliant"].contains(&bundle.reason.as_str())
 }
 
 /// All evidence of the ledger at `path`, verified and in one chain.
-pub(crate) fn evidence_in(path: &std::path::Path) -> Vec<Bundle> {
+pub(crate) fn evidence_in(path: &Path) -> Vec<Bundle> {
     let key = Keys::default().evidence.public();
     let mut chain = Chain::new();
     let mut all = Vec::new();
@@ -239,7 +294,7 @@ pub(crate) fn evidence_in(path: &std::path::Path) -> Vec<Bundle> {
             let verified = stored.signed.verify(&key).expect("each bundle verifies");
             chain.follow(&verified).expect("the chain has no gap and no fork");
             all.push(verified.bundle().clone());
-            Ok::<_, compliance_executor::ledger::LedgerError>(())
+            Ok::<_, LedgerError>(())
         })
         .unwrap();
     all
@@ -261,11 +316,18 @@ pub(crate) fn restart_frontdesk() -> Value {
     action(r#"{"type":"restart_service","unit":"clinic-frontdesk.service"}"#)
 }
 
-fn enrolled(path: &std::path::Path) {
-    Ledger::open(path, Id::new(T0, [9; 10]), Span::ZERO).unwrap();
+/// A folder in memory where the machine has one: what is tested is what the ledger does, not the disk.
+pub(crate) fn temp_dir() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap()
 }
 
-pub(crate) fn install_backup(host: &Arc<FakeHost>, finished: Timestamp) {
+pub(crate) fn enrol(path: &Path) {
+    let (mut ledger, _) = Ledger::open(path, Id::new(T0, [9; 10]), Span::ZERO).unwrap();
+    ledger.commit(|tx| tx.clear_fact(Fact::New)).unwrap();
+}
+
+pub(crate) fn install_backup(host: &FakeHost, finished: Timestamp) {
     host.write(ARCHIVE, b"archive");
     host.write(STATUS_FILE, job_status(finished, ARCHIVE, b"archive"));
     install_program(host, T0, true);
@@ -285,18 +347,24 @@ fn install_program(host: &FakeHost, at: Timestamp, ends_well: bool) {
     );
 }
 
+/// The engine on the ledger at `path`; `salt` is another one for each start of the same ledger.
 pub(crate) fn start(
-    path: &std::path::Path,
+    path: &Path,
     reading: ClockReading,
     boot: u8,
-    windows: &Windows,
-    heal: &Heal,
+    setup: &Setup,
+    salt: u64,
 ) -> Engine {
     let keys = Keys::default();
-    let trust = keys.trust();
-    let baseline = Envelope::parse(&keys.signed_baseline()).unwrap();
-    let mut counter = 0_u64;
-    let salt = reading.boottime.as_millis();
+    let mut random = random(salt);
+    let mut fresh = [0; 10];
+    random(&mut fresh);
+    let ledger = Ledger::open(path, Id::new(reading.wall, fresh), reading.boottime).unwrap();
+    let trust = trust_in_force(setup.trust.clone(), &ledger.0).unwrap();
+    let machine =
+        Machine { running: None, machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())) };
+    let closure = setup.baseline.as_ref().map_err(Clone::clone);
+    let closure = closure.map(|b| compliance_signing::sign(b, &[&keys.baseline]).unwrap());
     let parts = Parts {
         author: Author {
             tenant: trust.tenant.clone(),
@@ -307,25 +375,27 @@ pub(crate) fn start(
             boot_id: format!("00000000-0000-4000-8000-0000000000{boot:02x}").parse().unwrap(),
             key: keys.evidence,
         },
-        baseline: baseline.open(&trust.roles.baseline).map_err(|error| error.to_string()),
+        baseline: baseline_in_force(closure, &ledger.0, &trust, &machine).unwrap(),
         trust,
-        machine: Machine {
-            running: None,
-            machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())),
-        },
-        windows: windows.clone(),
-        heal: heal.clone(),
-        round_interval: Span::from_secs(15),
-        ledger: Ledger::open(path, Id::new(T0, [8; 10]), Span::ZERO).unwrap(),
-        // Different in each call and each start, the same in each run.
-        random: Box::new(move |buffer| {
-            counter += 1;
-            let seed = [counter.to_le_bytes(), salt.to_le_bytes()].concat();
-            let digest = Digest::of(&seed);
-            for (to, from) in buffer.iter_mut().zip(digest.as_bytes()) {
-                *to = *from;
-            }
-        }),
+        machine,
+        windows: setup.windows.clone(),
+        heal: setup.heal.clone(),
+        round_interval: ROUND,
+        ledger,
+        random,
     };
     Engine::start(parts, reading).unwrap()
+}
+
+/// Different in each call and for each salt, the same in each run.
+pub(crate) fn random(salt: u64) -> Random {
+    let mut counter = 0_u64;
+    Box::new(move |buffer| {
+        counter += 1;
+        let seed = [counter.to_le_bytes(), salt.to_le_bytes()].concat();
+        let digest = Digest::of(&seed);
+        for (to, from) in buffer.iter_mut().zip(digest.as_bytes()) {
+            *to = *from;
+        }
+    })
 }
