@@ -13,7 +13,7 @@ pub async fn run(context: &Context) -> Result<Verdict, Error> {
     context.output.show(&sites, |sites, paint| {
         let names = ALL.iter().map(|check| check.id().name());
         let heads: Vec<_> =
-            ["site"].into_iter().chain(names).chain(["last poll", "open orders"]).collect();
+            ["site"].into_iter().chain(names).chain(["last poll", "open orders", "gaps"]).collect();
         let mut table = Table::new(&heads);
         for site in &sites.sites {
             table.row(row(site));
@@ -34,6 +34,8 @@ fn row(site: &SiteSummary) -> Vec<(Tone, String)> {
             .map_or_else(|| (Tone::Open, "never".to_owned()), |at| (Tone::Plain, at.to_string())),
     );
     cells.push((Tone::Plain, site.open_orders.to_string()));
+    let gaps = if site.gaps.is_empty() { Tone::Plain } else { Tone::Bad };
+    cells.push((gaps, site.gaps.len().to_string()));
     cells
 }
 

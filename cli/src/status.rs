@@ -9,7 +9,8 @@ use crate::fleet::state_cell;
 use crate::output::{Paint, Table, Tone};
 use crate::{Context, Error, Verdict};
 
-/// Shows one site. It holds if every check is compliant or declared not applicable.
+/// Shows one site. It holds if every check is compliant or declared not applicable, and no evidence is
+/// missing.
 pub async fn run(context: &Context, site: &Site) -> Result<Verdict, Error> {
     let sites: Sites = context.control_plane()?.get("/api/v1/sites").await?;
     let Some(summary) = sites.sites.into_iter().find(|summary| summary.site == *site) else {
@@ -26,7 +27,12 @@ fn verdict(summary: &SiteSummary) -> Verdict {
         let state = summary.states.get(name).map(|state| state.state);
         matches!(state, Some(State::Compliant | State::NotApplicable))
     };
-    if ALL.iter().all(|check| fits(check.id().name())) { Verdict::Holds } else { Verdict::Fails }
+    let whole = summary.gaps.is_empty();
+    if whole && ALL.iter().all(|check| fits(check.id().name())) {
+        Verdict::Holds
+    } else {
+        Verdict::Fails
+    }
 }
 
 fn describe(summary: &SiteSummary, paint: Paint) -> String {
@@ -45,11 +51,12 @@ fn describe(summary: &SiteSummary, paint: Paint) -> String {
         .as_ref()
         .map_or_else(|| "none".to_owned(), |h| h.sequence.to_string());
     format!(
-        "{}, epoch {}\n{}  last poll {seen} · {} bundles, newest {head} · {} open orders\n",
+        "{}, epoch {}\n{}  last poll {seen} · {} bundles, newest {head}, {} gaps · {} open orders\n",
         summary.site,
         summary.epoch,
         checks.render(paint),
         summary.bundles,
+        summary.gaps.len(),
         summary.open_orders
     )
 }
@@ -90,5 +97,7 @@ mod tests {
         assert_eq!(verdict(&all("not_applicable")), Verdict::Holds);
         assert_eq!(verdict(&all("unknown")), Verdict::Fails);
         assert_eq!(verdict(&all("drifted")), Verdict::Fails);
+        let gap = SiteSummary { gaps: vec![serde_json::json!({})], ..all("compliant") };
+        assert_eq!(verdict(&gap), Verdict::Fails, "missing evidence");
     }
 }

@@ -2,32 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::disallowed_methods)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use compliance_protocol::evidence::export::Part;
 use serde_json::Value;
+use support::compliancectl;
 
-const PACKAGES: [&str; 3] = ["compliance-mcp", "compliance-executor", "compliance-agent"];
-
-/// This build's `compliancectl`, with the others beside it: `cargo test --workspace` has built them,
-/// `cargo test -p compliancectl` has not.
-fn compliancectl() -> PathBuf {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_compliancectl"));
-    let folder = program.parent().unwrap();
-    if PACKAGES.iter().all(|package| folder.join(package).is_file()) {
-        return program;
-    }
-    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.args(["build", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
-    build.arg("--target-dir").arg(folder.parent().unwrap());
-    build.args(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    if folder.ends_with("release") {
-        build.arg("--release");
-    }
-    assert!(build.status().unwrap().success(), "the other binaries could not be built");
-    program
-}
+mod support;
 
 fn rows(told: &Value) -> impl Iterator<Item = &Value> {
     told["steps"].as_array().unwrap().iter().flat_map(|step| step["checks"].as_array().unwrap())
