@@ -57,7 +57,8 @@ pub fn verify(paths: &[PathBuf], keys: &Keys) -> Report {
         match fs::metadata(path) {
             Err(error) => report.unchecked(path, format!("cannot be read: {error}")),
             Ok(metadata) if metadata.is_dir() => directory::verify(path, keys, &mut report),
-            Ok(_) => verify_file(path, keys, &mut report),
+            Ok(metadata) if metadata.is_file() => verify_file(path, keys, &mut report),
+            Ok(_) => report.unchecked(path, "is neither a file nor a directory".to_owned()),
         }
     }
     report

@@ -84,16 +84,16 @@ impl Process {
 
     /// Asks it to stop with SIGTERM, and waits for its end; it must end well.
     pub(super) async fn stop(self) -> Result<(), Failure> {
+        // Of a process that has ended already, the id may be another's by now.
+        self.runs()?;
         let failed = |source| Failure::Start { program: self.name.to_owned(), source };
-        let id = i32::try_from(self.child().id())
-            .map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
+        let id = i32::try_from(self.child().id());
+        let id = id.map_err(|_| failed(io::ErrorKind::InvalidData.into()))?;
         kill(Pid::from_raw(id), Signal::SIGTERM).map_err(|errno| failed(errno.into()))?;
         let ended = async {
             loop {
-                match self.child().try_wait() {
-                    Ok(Some(status)) => return Ok(status),
-                    Ok(None) => {}
-                    Err(source) => return Err(failed(source)),
+                if let Some(status) = self.child().try_wait().map_err(failed)? {
+                    return Ok(status);
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -232,8 +232,10 @@ fn an_empty_directory_fails() {
 }
 
 #[test]
-fn a_path_that_is_not_there_could_not_be_checked() {
-    assert_eq!(check(Path::new("/nonexistent/x"), &keys()).verdict(), Verdict::Unchecked);
+fn a_path_that_is_not_there_or_no_file_could_not_be_checked() {
+    for path in ["/nonexistent/x", "/dev/null"] {
+        assert_eq!(check(Path::new(path), &keys()).verdict(), Verdict::Unchecked, "{path}");
+    }
 }
 
 #[test]

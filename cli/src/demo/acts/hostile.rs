@@ -18,7 +18,7 @@ use crate::api::NextOrder;
 use crate::entropy;
 
 /// Long enough to be pushed, short enough to wait for.
-const SHORT_TTL: Span = Span::from_millis(500);
+const SHORT_TTL: Span = Span::from_secs(1);
 
 /// `executed` is an order that was executed before.
 pub(super) async fn play(
