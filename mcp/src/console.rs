@@ -70,7 +70,8 @@ pub fn routes(app: Arc<App>, links: Links) -> Router {
         .route("/sites/{site}/evidence/{ledger_id}/{sequence}", get(bundle::page))
         .route("/sites/{site}/evidence/{ledger_id}/{sequence}/{file}", get(download::file))
         .route("/checkpoint.vkey", get(download::log_key))
-        .route("/enter/{token}", get(enter))
+        // A look at the head, as previews of links take it, does not use a link up.
+        .route("/enter/{token}", get(enter).head(nothing_here))
         .route("/style.css", get(style))
         .fallback(nothing_here)
         .layer(map_response(harden))

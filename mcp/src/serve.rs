@@ -110,6 +110,12 @@ pub async fn run(
     systemd::stopping();
     tracing::info!("stopping; requests in flight are finished");
     let _ = closing.send(true);
+    finish(&app, tasks).await;
+    forget(&file)
+}
+
+/// Waits for requests in flight, and closes the store after what they wrote.
+async fn finish(app: &App, tasks: JoinSet<()>) {
     if tokio::time::timeout(STOP_TIME, tasks.join_all()).await.is_err() {
         tracing::warn!("some requests did not end in time and were broken off");
     }
@@ -117,7 +123,6 @@ pub async fn run(
         tracing::warn!(%error, "it was not written down when sites were last heard of");
     }
     app.store.close();
-    forget(&file)
 }
 
 async fn bind(

@@ -4,6 +4,7 @@
 //! commits what came in together as one transaction ([`Tx`]) and answers only when that is on disk.
 
 mod certificates;
+mod chain;
 mod evidence;
 mod log;
 mod orders;
@@ -13,15 +14,17 @@ mod schema;
 mod sites;
 mod writer;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use compliance_protocol::digest::Digest;
 use rusqlite::Connection;
 
 pub use certificates::CertificateRow;
-pub use evidence::{EvidenceFiles, EvidenceRow, Gap, NewBundle, Place};
+pub use chain::{Gap, NewBundle, Place};
+pub use evidence::{EvidenceFiles, EvidenceRow};
 pub use log::{LogHead, Nodes};
 pub use orders::{NewOrder, OpenRow, OrderRow, OrderState, Terminal};
 pub use sites::{CheckRow, Issued, SiteRow};
@@ -131,7 +134,8 @@ pub struct View<'c> {
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
     let unusable = |source| StoreError::Folder { path: folder.to_owned(), source };
-    fs::create_dir_all(folder).map_err(unusable)?;
+    // What sites do is nobody's business but the server's.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
     let lock = File::create(folder.join("lock")).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

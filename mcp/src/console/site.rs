@@ -20,7 +20,7 @@ use crate::store::{EvidenceRow, OrderRow, OrderState};
 /// As many bundles a page shows.
 const EVIDENCE: u32 = 50;
 /// As many orders a page shows.
-const ORDERS: usize = 50;
+const ORDERS: u32 = 50;
 
 #[derive(Template)]
 #[template(path = "site.html")]
@@ -77,7 +77,7 @@ pub(super) async fn page(
         .blocking(move |app| {
             app.store.read(|view| {
                 let row = site_row(view, &name)?;
-                let orders = view.orders(Some(&row))?;
+                let orders = view.orders(Some(&row), ORDERS)?;
                 let evidence = view.newest_evidence(&row, before, EVIDENCE + 1)?;
                 Ok((fleet::summary(app, view, row)?, orders, evidence))
             })
@@ -103,7 +103,7 @@ fn assemble(
         head: site.last_head_at.map(|at| view::when(at, now)),
         registered: view::when(site.registered_at, now),
         checks: checks(&site, now),
-        orders: orders.into_iter().take(ORDERS).map(|row| order(row, now)).collect(),
+        orders: orders.into_iter().map(|row| order(row, now)).collect(),
         older: evidence.last().filter(|_| more).map(|last| last.leaf),
         evidence: evidence
             .into_iter()

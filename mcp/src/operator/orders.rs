@@ -20,6 +20,9 @@ use crate::problem::Problem;
 use crate::store::{OrderRow, StoreError};
 use crate::{body, push};
 
+/// The most orders that one list has: the newest.
+const MAX_LIST: u32 = 1000;
+
 pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/api/v1/orders", get(list))
@@ -92,7 +95,7 @@ async fn list(State(app): State<Arc<App>>, _: Caller, uri: Uri) -> Result<Json<O
     let orders = app.blocking(move |app| {
         app.store.read(|view| {
             let site = name.map(|name| site_row(view, &name)).transpose()?;
-            Ok(view.orders(site.as_ref())?)
+            Ok(view.orders(site.as_ref(), MAX_LIST)?)
         })
     });
     Ok(Json(Orders { orders: orders.await? }))

@@ -137,14 +137,15 @@ impl View<'_> {
         Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
-    /// All orders, or those of one site, the newest first.
-    pub fn orders(&self, site: Option<&SiteRow>) -> Result<Vec<OrderRow>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM orders JOIN sites USING (site)
-             WHERE ?1 IS NULL OR site = ?1 ORDER BY orders.site, orders.epoch DESC, sequence DESC"
-        );
+    /// The newest orders, of one site or of all; the newest first.
+    pub fn orders(&self, site: Option<&SiteRow>, limit: u32) -> Result<Vec<OrderRow>, StoreError> {
+        let of = match site {
+            Some(_) => "WHERE site = ?1 ORDER BY orders.epoch DESC, sequence DESC",
+            None => "WHERE ?1 IS NULL ORDER BY orders.rowid DESC",
+        };
+        let sql = format!("SELECT {COLUMNS} FROM orders JOIN sites USING (site) {of} LIMIT ?2");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map([site.map(|site| site.key)], order_row)?;
+        let rows = statement.query_map(params![site.map(|site| site.key), limit], order_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use compliance_protocol::evidence::{Finding, State};
 use compliance_protocol::tlog::TlogProof;
-use hyper::{Method, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode};
+use tokio::net::TcpStream;
 
 use crate::bundles::Ledger;
-use crate::client::Reply;
+use crate::client::{Reply, request};
 use crate::process::{Mcp, new_order};
 
 impl Mcp {
@@ -45,6 +46,9 @@ fn is_hardened(page: &Reply) {
 async fn a_one_time_link_becomes_one_session_and_works_once() {
     let mcp = Mcp::start();
     let link = mcp.link().await;
+    let tcp = TcpStream::connect(mcp.address("console")).await.unwrap();
+    let head = request(tcp, Method::HEAD, &link, HeaderMap::new(), "").await.unwrap();
+    assert_eq!(head.status, StatusCode::NOT_FOUND);
     let entered = mcp.browse(&link, None).await;
     assert_eq!((entered.status, entered.header("location")), (StatusCode::SEE_OTHER, "/"));
     let cookie = entered.header("set-cookie");
