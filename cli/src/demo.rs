@@ -1,7 +1,7 @@
 //! `compliancectl demo`: the whole story on this machine, with the real binaries as real processes.
 //!
 //! The demonstration is the operator, the person who enrols the appliance, and in one act a hostile
-//! courier; nothing is mocked and nothing is switched off. Each act is a file of its own in [`acts`].
+//! courier; nothing is mocked and nothing is switched off. Each act is a file of its own in `demo/acts`.
 
 mod acts;
 mod courier;

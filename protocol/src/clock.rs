@@ -87,10 +87,12 @@ pub fn trusted_now(
     head: Option<HeadMark>,
     high_water: Option<Timestamp>,
 ) -> TrustedNow {
-    let kernel = (reading.synchronised && !stepped_back(reading, high_water)).then_some(reading.wall);
+    let kernel =
+        (reading.synchronised && !stepped_back(reading, high_water)).then_some(reading.wall);
     let feed = head.map(|mark| mark.now(reading.boottime));
     let jumped = |at: Timestamp| high_water.is_some_and(|mark| at.since(mark) > MAX_JUMP);
-    let agree = matches!((kernel, feed), (Some(k), Some(f)) if k.since(f).as_millis().abs() <= MAX_SKEW_MS);
+    let agree =
+        matches!((kernel, feed), (Some(k), Some(f)) if k.since(f).as_millis().abs() <= MAX_SKEW_MS);
     let not_before_mark = |at: Timestamp| high_water.map_or(at, |mark| mark.max(at));
     match (kernel, feed) {
         (Some(at), _) if !jumped(at) || agree => {

@@ -58,7 +58,11 @@ impl Envelope {
     }
 
     /// Puts an envelope together from a payload and signatures over its [`pae`].
-    pub fn assemble(payload_type: &str, payload: Vec<u8>, signatures: Vec<(KeyId, [u8; 64])>) -> Self {
+    pub fn assemble(
+        payload_type: &str,
+        payload: Vec<u8>,
+        signatures: Vec<(KeyId, [u8; 64])>,
+    ) -> Self {
         let signatures = signatures.into_iter();
         Self {
             payload_type: payload_type.to_owned(),
@@ -74,14 +78,21 @@ impl Envelope {
             payload: STANDARD.encode(&self.payload),
             payload_type: self.payload_type.clone(),
             signatures: signatures
-                .map(|(keyid, sig)| SignatureJson { keyid: keyid.clone(), sig: STANDARD.encode(sig) })
+                .map(|(keyid, sig)| SignatureJson {
+                    keyid: keyid.clone(),
+                    sig: STANDARD.encode(sig),
+                })
                 .collect(),
         })
     }
 
     /// Checks that the envelope is of `payload_type` and that `keys`' threshold of different keys
     /// signed it. Key ids are ignored: nobody signs them.
-    pub fn verify(&self, payload_type: &str, keys: &KeySet) -> Result<Verified<Vec<u8>>, SignatureError> {
+    pub fn verify(
+        &self,
+        payload_type: &str,
+        keys: &KeySet,
+    ) -> Result<Verified<Vec<u8>>, SignatureError> {
         if self.payload_type != payload_type {
             return Err(SignatureError::OtherType(self.payload_type.clone()));
         }

@@ -73,10 +73,11 @@ mod tests {
             "1": "One", "\u{1f600}": "Emoji: Grinning Face", "\u{80}": "Control", "\u{f6}": "Latin Small Letter O With Diaeresis",
         });
         let text = String::from_utf8(to_canonical(&value).unwrap()).unwrap();
-        let order: Vec<_> = ["\\r", "\"1\"", "\u{80}", "\u{f6}", "\u{20ac}", "\u{1f600}", "\u{fb33}"]
-            .iter()
-            .map(|key| text.find(key).unwrap())
-            .collect();
+        let order: Vec<_> =
+            ["\\r", "\"1\"", "\u{80}", "\u{f6}", "\u{20ac}", "\u{1f600}", "\u{fb33}"]
+                .iter()
+                .map(|key| text.find(key).unwrap())
+                .collect();
         assert!(order.is_sorted(), "{text}");
     }
 

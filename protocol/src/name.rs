@@ -141,7 +141,9 @@ impl TryFrom<String> for Id {
     fn try_from(text: String) -> Result<Self, NotAName> {
         match Uuid::try_parse(&text) {
             // One spelling only: hyphenated, lower case.
-            Ok(id) if id.get_version_num() == 7 && id.hyphenated().to_string() == text => Ok(Self(id)),
+            Ok(id) if id.get_version_num() == 7 && id.hyphenated().to_string() == text => {
+                Ok(Self(id))
+            }
             _ => Err(NotAName {
                 text: text.chars().take(80).collect(),
                 kind: "UUID version 7",
@@ -183,8 +185,17 @@ fn is_uuid(text: &str) -> bool {
 
 fn is_unit(text: &str) -> bool {
     const SUFFIXES: [&str; 11] = [
-        ".service", ".socket", ".device", ".mount", ".automount", ".swap", ".target", ".path",
-        ".timer", ".slice", ".scope",
+        ".service",
+        ".socket",
+        ".device",
+        ".mount",
+        ".automount",
+        ".swap",
+        ".target",
+        ".path",
+        ".timer",
+        ".slice",
+        ".scope",
     ];
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
     let stem = SUFFIXES.iter().find_map(|suffix| text.strip_suffix(suffix));
@@ -197,13 +208,15 @@ fn is_unit(text: &str) -> bool {
 fn is_store_path(text: &str) -> bool {
     let base32 = |b: u8| b"0123456789abcdfghijklmnpqrsvwxyz".contains(&b);
     let named = |b: u8| b.is_ascii_alphanumeric() || b"+-._?=".contains(&b);
-    text.strip_prefix("/nix/store/").and_then(|rest| rest.split_once('-')).is_some_and(|(hash, name)| {
-        hash.len() == 32
-            && hash.bytes().all(base32)
-            && (1..=211).contains(&name.len())
-            && !name.starts_with('.')
-            && name.bytes().all(named)
-    })
+    text.strip_prefix("/nix/store/").and_then(|rest| rest.split_once('-')).is_some_and(
+        |(hash, name)| {
+            hash.len() == 32
+                && hash.bytes().all(base32)
+                && (1..=211).contains(&name.len())
+                && !name.starts_with('.')
+                && name.bytes().all(named)
+        },
+    )
 }
 
 fn is_nar_hash(text: &str) -> bool {
@@ -214,7 +227,10 @@ fn is_nar_hash(text: &str) -> bool {
 
 fn is_flake_ref(text: &str) -> bool {
     let pinned = text.contains("rev=") || text.contains("narHash=");
-    text.len() <= 512 && !text.starts_with('-') && text.bytes().all(|b| b.is_ascii_graphic()) && pinned
+    text.len() <= 512
+        && !text.starts_with('-')
+        && text.bytes().all(|b| b.is_ascii_graphic())
+        && pinned
 }
 
 fn is_abs_path(text: &str) -> bool {
@@ -241,10 +257,20 @@ mod tests {
 
     #[test]
     fn a_unit_name_cannot_be_mistaken_for_an_option_or_a_path() {
-        for good in ["nginx.service", "getty@tty1.service", "dev-sda.device", "system-x\\x2dy.slice"] {
+        for good in
+            ["nginx.service", "getty@tty1.service", "dev-sda.device", "system-x\\x2dy.slice"]
+        {
             assert!(good.parse::<UnitName>().is_ok(), "{good}");
         }
-        for bad in ["nginx", ".service", "-x.service", "a b.service", "../x.service", "x.service\n", "*.service"] {
+        for bad in [
+            "nginx",
+            ".service",
+            "-x.service",
+            "a b.service",
+            "../x.service",
+            "x.service\n",
+            "*.service",
+        ] {
             assert!(bad.parse::<UnitName>().is_err(), "{bad}");
         }
     }

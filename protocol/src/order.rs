@@ -283,12 +283,13 @@ impl Verified<Vec<u8>> {
 impl Order {
     fn fits(&self) -> bool {
         let latest = self.issued_at.plus(MAX_LIFETIME);
-        let starts = self.start_before.is_none_or(|by| {
-            self.when == When::Window && self.expires_at <= by && by <= latest
-        });
+        let starts = self
+            .start_before
+            .is_none_or(|by| self.when == When::Window && self.expires_at <= by && by <= latest);
         let begins = self.not_before.is_none_or(|from| from < self.expires_at);
         let lives = self.issued_at < self.expires_at && self.expires_at <= latest;
-        let texts = self.reason.len() <= 1000 && self.ticket.as_ref().is_none_or(|t| t.len() <= 200);
+        let texts =
+            self.reason.len() <= 1000 && self.ticket.as_ref().is_none_or(|t| t.len() <= 200);
         starts && begins && lives && texts && (1..=86_400).contains(&self.max_runtime_s)
     }
 }

@@ -35,19 +35,12 @@ use crate::digest::Digest;
 
 /// A number as all C2SP log formats write it: ASCII decimal, no sign, no leading zero.
 fn decimal(text: &str) -> Option<u64> {
-    text.parse()
-        .ok()
-        .filter(|number: &u64| number.to_string() == text)
+    text.parse().ok().filter(|number: &u64| number.to_string() == text)
 }
 
 /// 32 bytes in standard base64 with padding (RFC 4648 §4), in their one canonical spelling.
 fn hash_from_base64(text: &str) -> Option<Digest> {
-    STANDARD
-        .decode(text)
-        .ok()?
-        .try_into()
-        .ok()
-        .map(Digest::from_bytes)
+    STANDARD.decode(text).ok()?.try_into().ok().map(Digest::from_bytes)
 }
 
 fn hash_to_base64(hash: &Digest) -> String {

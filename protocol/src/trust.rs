@@ -90,7 +90,9 @@ pub enum TrustError {
 /// What a trust file says that cannot be.
 #[derive(Debug, thiserror::Error)]
 enum NotATrust {
-    #[error("each key has one role, 1 <= threshold <= threshold_now <= keys, version and epoch start at 1")]
+    #[error(
+        "each key has one role, 1 <= threshold <= threshold_now <= keys, version and epoch start at 1"
+    )]
     Roles,
     #[error("log_origin: {0}")]
     Origin(#[from] VerifierKeyError),
@@ -112,9 +114,7 @@ impl Trust {
         let envelope = Envelope::parse(bytes)?;
         let next = envelope.open::<Self>(&self.roles.root)?;
         let offered = next.value();
-        envelope
-            .verify(Self::TYPE, &offered.roles.root)
-            .map_err(TrustError::NotSelfSigned)?;
+        envelope.verify(Self::TYPE, &offered.roles.root).map_err(TrustError::NotSelfSigned)?;
         if (&offered.tenant, &offered.site) != (&self.tenant, &self.site) {
             let (tenant, site) = (offered.tenant.clone(), offered.site.clone());
             return Err(TrustError::Elsewhere { tenant, site });
@@ -149,9 +149,11 @@ impl TryFrom<TrustJson> for Trust {
 
     fn try_from(json: TrustJson) -> Result<Self, NotATrust> {
         let TrustJson { version, tenant, site, epoch, roles, log_origin } = json;
-        let distinct: std::collections::BTreeSet<_> = roles.each().map(PublicKey::as_bytes).collect();
+        let distinct: std::collections::BTreeSet<_> =
+            roles.each().map(PublicKey::as_bytes).collect();
         let now = roles.orders.threshold_now;
-        let now_fits = (roles.orders.any.threshold()..=roles.orders.any.keys().len()).contains(&now);
+        let now_fits =
+            (roles.orders.any.threshold()..=roles.orders.any.keys().len()).contains(&now);
         if distinct.len() != roles.each().count() || !now_fits || version == 0 || epoch == 0 {
             return Err(NotATrust::Roles);
         }

@@ -132,7 +132,9 @@ pub enum WindowState {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WindowError {
     /// An empty list of days.
-    #[error("a window without days never opens: leave `days` out for every day, or drop the window")]
+    #[error(
+        "a window without days never opens: leave `days` out for every day, or drop the window"
+    )]
     NoDay,
     /// Not one of the seven names.
     #[error("{0:?} is not a day: write mon, tue, wed, thu, fri, sat or sun, in lower case")]

@@ -51,7 +51,8 @@ impl Chain {
     pub fn follow(&mut self, next: &VerifiedBundle) -> Result<(), ChainBreak> {
         let bundle = next.bundle();
         let same = |link: &&Link| {
-            (&link.site, link.epoch, link.ledger_id) == (&bundle.site, bundle.epoch, bundle.ledger_id)
+            (&link.site, link.epoch, link.ledger_id)
+                == (&bundle.site, bundle.epoch, bundle.ledger_id)
         };
         let before = self.last.as_ref().filter(same);
         let (place, sha256) = before.map_or((0, None), |link| (link.sequence, Some(link.sha256)));

@@ -31,11 +31,7 @@ impl Checkpoint {
         if !is_key_name(origin) {
             return Err(CheckpointError::BadOrigin);
         }
-        Ok(Self {
-            origin: origin.to_owned(),
-            size,
-            root,
-        })
+        Ok(Self { origin: origin.to_owned(), size, root })
     }
 
     /// Reads the three lines that [`body`](Self::body) writes; there is one spelling only.
@@ -47,9 +43,7 @@ impl Checkpoint {
     /// [`CheckpointError::NotThreeLines`], [`CheckpointError::Extension`],
     /// [`CheckpointError::BadOrigin`], [`CheckpointError::BadSize`], [`CheckpointError::BadRoot`].
     pub fn parse(body: &str) -> Result<Self, CheckpointError> {
-        let lines = body
-            .strip_suffix('\n')
-            .ok_or(CheckpointError::NotThreeLines)?;
+        let lines = body.strip_suffix('\n').ok_or(CheckpointError::NotThreeLines)?;
         let mut lines = lines.splitn(4, '\n');
         let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next())
         else {
@@ -63,21 +57,12 @@ impl Checkpoint {
         }
         let size = decimal(size).ok_or(CheckpointError::BadSize)?;
         let root = hash_from_base64(root).ok_or(CheckpointError::BadRoot)?;
-        Ok(Self {
-            origin: origin.to_owned(),
-            size,
-            root,
-        })
+        Ok(Self { origin: origin.to_owned(), size, root })
     }
 
     /// The note text: origin, size and base64 of the root, each with a newline (U+000A).
     pub fn body(&self) -> String {
-        format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            hash_to_base64(&self.root)
-        )
+        format!("{}\n{}\n{}\n", self.origin, self.size, hash_to_base64(&self.root))
     }
 
     /// The unique name of the log.
@@ -130,15 +115,9 @@ impl SignedCheckpoint {
         if lines.split('\n').nth(MAX_NOTE_SIGNATURES).is_some() {
             return Err(CheckpointError::TooManySignatures);
         }
-        let signatures = lines
-            .split('\n')
-            .map(NoteSignature::parse)
-            .collect::<Result<_, _>>()?;
+        let signatures = lines.split('\n').map(NoteSignature::parse).collect::<Result<_, _>>()?;
         let checkpoint = Checkpoint::parse(&format!("{text}\n"))?;
-        Ok(Self {
-            checkpoint,
-            signatures,
-        })
+        Ok(Self { checkpoint, signatures })
     }
 
     /// The signed note that consists of `checkpoint` and one `signature` of `key` over
@@ -146,12 +125,7 @@ impl SignedCheckpoint {
     pub fn assemble(checkpoint: &Checkpoint, key: &VerifierKey, signature: &[u8; 64]) -> String {
         let mut bytes = key.id().to_vec();
         bytes.extend(signature);
-        format!(
-            "{}\n\u{2014} {} {}\n",
-            checkpoint.body(),
-            key.name(),
-            STANDARD.encode(bytes)
-        )
+        format!("{}\n\u{2014} {} {}\n", checkpoint.body(), key.name(), STANDARD.encode(bytes))
     }
 
     /// Verifies that `key` signed this and that it is about the log `origin` (tlog-proof, "Verifying a
@@ -170,14 +144,10 @@ impl SignedCheckpoint {
         let is_by_key = |s: &&NoteSignature| s.name == key.name() && s.key_id == key.id();
         let mut by_key = self.signatures.iter().filter(is_by_key).peekable();
         if by_key.peek().is_none() {
-            return Err(CheckpointError::Unsigned {
-                key: key.to_string(),
-            });
+            return Err(CheckpointError::Unsigned { key: key.to_string() });
         }
         if !by_key.all(|s| key.key().verifies(text.as_bytes(), &s.signature)) {
-            return Err(CheckpointError::BadSignature {
-                name: key.name().to_owned(),
-            });
+            return Err(CheckpointError::BadSignature { name: key.name().to_owned() });
         }
         if self.checkpoint.origin != origin {
             return Err(CheckpointError::WrongOrigin {
@@ -283,19 +253,13 @@ struct NoteSignature {
 
 impl NoteSignature {
     fn parse(line: &str) -> Result<Self, CheckpointError> {
-        let fields = line
-            .strip_prefix("\u{2014} ")
-            .and_then(|fields| fields.split_once(' '));
+        let fields = line.strip_prefix("\u{2014} ").and_then(|fields| fields.split_once(' '));
         let (name, bytes) = fields.ok_or(CheckpointError::BadSignatureLine)?;
-        let bytes = STANDARD
-            .decode(bytes)
-            .map_err(|_| CheckpointError::BadSignatureLine)?;
+        let bytes = STANDARD.decode(bytes).map_err(|_| CheckpointError::BadSignatureLine)?;
         match bytes.split_first_chunk() {
-            Some((key_id, signature)) if !signature.is_empty() && is_key_name(name) => Ok(Self {
-                name: name.to_owned(),
-                key_id: *key_id,
-                signature: signature.to_vec(),
-            }),
+            Some((key_id, signature)) if !signature.is_empty() && is_key_name(name) => {
+                Ok(Self { name: name.to_owned(), key_id: *key_id, signature: signature.to_vec() })
+            }
             _ => Err(CheckpointError::BadSignatureLine),
         }
     }

@@ -52,18 +52,13 @@ impl TlogProof {
             return Err(ReceiptError::NotAReceipt);
         }
         if let Some(extra) = lines.next_if(|line| line.starts_with("extra ")) {
-            let data = extra
-                .strip_prefix("extra ")
-                .and_then(|data| STANDARD.decode(data).ok());
+            let data = extra.strip_prefix("extra ").and_then(|data| STANDARD.decode(data).ok());
             // "If no extra data is present, this line is omitted."
             if data.is_none_or(|data| data.is_empty()) {
                 return Err(ReceiptError::BadExtra);
             }
         }
-        let index = lines
-            .next()
-            .and_then(|line| line.strip_prefix("index "))
-            .and_then(decimal);
+        let index = lines.next().and_then(|line| line.strip_prefix("index ")).and_then(decimal);
         let index = index.ok_or(ReceiptError::BadIndex)?;
         let mut path = Vec::new();
         for line in lines {
@@ -73,11 +68,7 @@ impl TlogProof {
             path.push(hash_from_base64(line).ok_or(ReceiptError::BadPath)?);
         }
         SignedCheckpoint::parse(checkpoint)?;
-        Ok(Self {
-            index,
-            path,
-            checkpoint: checkpoint.to_owned(),
-        })
+        Ok(Self { index, path, checkpoint: checkpoint.to_owned() })
     }
 
     /// Verifies that `entry`, these exact bytes, is in the log `origin`, by the word of `key`
@@ -176,9 +167,7 @@ mod tests {
     #[test]
     fn the_text_is_that_of_the_specification() {
         let receipt = receipt(2, 3);
-        let [sibling] = receipt.path[..] else {
-            panic!("{receipt}")
-        };
+        let [sibling] = receipt.path[..] else { panic!("{receipt}") };
         let expected = format!(
             "c2sp.org/tlog-proof@v1\nindex 2\n{}\n\n{}",
             hash_to_base64(&sibling),
@@ -209,34 +198,21 @@ mod tests {
         assert_eq!(good.verify(&entry(4), &key, ORIGIN), wrong_root);
         assert_eq!(good.verify(b"", &key, ORIGIN), wrong_root);
         for index in [0, 4, 6, 8, 9, u64::MAX] {
-            let bad = TlogProof {
-                index,
-                ..good.clone()
-            };
-            assert!(matches!(
-                bad.verify(&entry(5), &key, ORIGIN),
-                Err(ReceiptError::Proof(_))
-            ));
+            let bad = TlogProof { index, ..good.clone() };
+            assert!(matches!(bad.verify(&entry(5), &key, ORIGIN), Err(ReceiptError::Proof(_))));
         }
         for i in 0..good.path.len() {
             let mut bad = good.clone();
             bad.path[i] = flipped(bad.path[i], 9);
             assert_eq!(bad.verify(&entry(5), &key, ORIGIN), wrong_root);
         }
-        let bad = TlogProof {
-            checkpoint: receipt(5, 10).checkpoint,
-            ..good.clone()
-        };
+        let bad = TlogProof { checkpoint: receipt(5, 10).checkpoint, ..good.clone() };
         assert_eq!(bad.verify(&entry(5), &key, ORIGIN), wrong_root);
-        let bad = TlogProof {
-            checkpoint: good.checkpoint.replacen("\n9\n", "\n8\n", 1),
-            ..good.clone()
-        };
+        let bad =
+            TlogProof { checkpoint: good.checkpoint.replacen("\n9\n", "\n8\n", 1), ..good.clone() };
         assert!(matches!(
             bad.verify(&entry(5), &key, ORIGIN),
-            Err(ReceiptError::Checkpoint(
-                CheckpointError::BadSignature { .. }
-            ))
+            Err(ReceiptError::Checkpoint(CheckpointError::BadSignature { .. }))
         ));
         assert!(matches!(
             good.verify(&entry(5), &LogKey::new(ORIGIN, 2).public, ORIGIN),
@@ -244,20 +220,15 @@ mod tests {
         ));
         assert!(matches!(
             good.verify(&entry(5), &key, "mcp.example/evidence-log/2025"),
-            Err(ReceiptError::Checkpoint(
-                CheckpointError::WrongOrigin { .. }
-            ))
+            Err(ReceiptError::Checkpoint(CheckpointError::WrongOrigin { .. }))
         ));
     }
 
     #[test]
     fn an_extra_line_is_checked_and_dropped() {
         let receipt = receipt(5, 9);
-        let with = |line: &str| {
-            receipt
-                .to_string()
-                .replacen("\nindex", &format!("\n{line}\nindex"), 1)
-        };
+        let with =
+            |line: &str| receipt.to_string().replacen("\nindex", &format!("\n{line}\nindex"), 1);
         assert_eq!(TlogProof::parse(&with("extra YWdl")), Ok(receipt.clone()));
         for (bad, error) in [
             ("extra ", ReceiptError::BadExtra),
@@ -272,9 +243,7 @@ mod tests {
         ] {
             assert_eq!(TlogProof::parse(&with(bad)), Err(error), "{bad:?}");
         }
-        let late = receipt
-            .to_string()
-            .replacen("index 5", "index 5\nextra YWdl", 1);
+        let late = receipt.to_string().replacen("index 5", "index 5\nextra YWdl", 1);
         assert_eq!(TlogProof::parse(&late), Err(ReceiptError::BadPath));
     }
 
@@ -308,40 +277,25 @@ mod tests {
             let bad = good.replacen(from, to, 1);
             assert_eq!(TlogProof::parse(&bad), Err(error), "{bad:?}");
         }
-        let long = TlogProof {
-            path: vec![receipt.path[0]; 65],
-            ..receipt.clone()
-        };
+        let long = TlogProof { path: vec![receipt.path[0]; 65], ..receipt.clone() };
         assert_eq!(TlogProof::parse(&long.to_string()), Err(PathTooLong));
-        let longest = TlogProof {
-            path: vec![receipt.path[0]; 64],
-            ..receipt.clone()
-        };
+        let longest = TlogProof { path: vec![receipt.path[0]; 64], ..receipt.clone() };
         assert_eq!(TlogProof::parse(&longest.to_string()), Ok(longest));
         let extra = format!("@v1\nextra {}\n", "A".repeat(MAX_RECEIPT_BYTES));
-        assert_eq!(
-            TlogProof::parse(&good.replacen("@v1\n", &extra, 1)),
-            Err(TooLarge)
-        );
+        assert_eq!(TlogProof::parse(&good.replacen("@v1\n", &extra, 1)), Err(TooLarge));
         for bad in ["", HEADER, "c2sp.org/tlog-proof@v1\nindex 5\n"] {
             assert_eq!(TlogProof::parse(bad), Err(NotAReceipt));
         }
         for (from, to) in [("\n\n", "\n\n\n"), ("\n9\n", "\n09\n")] {
             let bad = good.replacen(from, to, 1);
-            assert!(
-                matches!(TlogProof::parse(&bad), Err(ReceiptError::Checkpoint(_))),
-                "{bad:?}"
-            );
+            assert!(matches!(TlogProof::parse(&bad), Err(ReceiptError::Checkpoint(_))), "{bad:?}");
         }
     }
 
     #[test]
     fn a_receipt_with_as_many_signatures_as_allowed_is_read() {
         let mut receipt = receipt(5, 9);
-        let witness = format!(
-            "\u{2014} witness.example {}\n",
-            STANDARD.encode([1; 4 + 2420])
-        );
+        let witness = format!("\u{2014} witness.example {}\n", STANDARD.encode([1; 4 + 2420]));
         receipt.checkpoint += &witness.repeat(MAX_NOTE_SIGNATURES - 1);
         assert_eq!(TlogProof::parse(&receipt.to_string()), Ok(receipt.clone()));
         assert!(receipt.verify(&entry(5), &log().public, ORIGIN).is_ok());

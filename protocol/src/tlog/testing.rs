@@ -72,15 +72,9 @@ impl tlog_tiles::HashReader for MemoryTree {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<tlog_tiles::Hash>, tlog_tiles::Error> {
         let read = |index: &u64| {
             let node = tlog_tiles::split_stored_hash_index(*index);
-            self.nodes
-                .get(&node)
-                .map(|hash| tlog_tiles::Hash(*hash.as_bytes()))
+            self.nodes.get(&node).map(|hash| tlog_tiles::Hash(*hash.as_bytes()))
         };
-        indexes
-            .iter()
-            .map(read)
-            .collect::<Option<_>>()
-            .ok_or(tlog_tiles::Error::IndexesNotInTree)
+        indexes.iter().map(read).collect::<Option<_>>().ok_or(tlog_tiles::Error::IndexesNotInTree)
     }
 }
 
@@ -109,10 +103,7 @@ impl LogKey {
     pub(super) fn new(name: &str, seed: u8) -> Self {
         let secret = SigningKey::from_bytes(&[seed; 32]);
         let public = PublicKey::from_bytes(secret.verifying_key().as_bytes()).unwrap();
-        Self {
-            secret,
-            public: VerifierKey::new(name, public).unwrap(),
-        }
+        Self { secret, public: VerifierKey::new(name, public).unwrap() }
     }
 
     pub(super) fn sign(&self, text: &str) -> [u8; 64] {

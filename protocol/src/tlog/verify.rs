@@ -54,10 +54,7 @@ pub fn verify_inclusion(
     if index >= size {
         return Err(ProofError::NoSuchLeaf { index, size });
     }
-    let mut climb = Climb {
-        node: index,
-        last: size - 1,
-    };
+    let mut climb = Climb { node: index, last: size - 1 };
     let mut hash = *leaf_hash;
     for sibling in path {
         hash = match climb.step()? {
@@ -66,11 +63,7 @@ pub fn verify_inclusion(
         };
     }
     climb.finish()?;
-    if hash == *root {
-        Ok(())
-    } else {
-        Err(ProofError::WrongRoot)
-    }
+    if hash == *root { Ok(()) } else { Err(ProofError::WrongRoot) }
 }
 
 /// Verifies that a tree extends another (RFC 9162 §2.1.4.2): the tree of `new_size` leaves with
@@ -113,10 +106,7 @@ pub fn verify_consistency(
         path.split_first().ok_or(ProofError::WrongLength)?
     };
     let level = (old_size - 1).trailing_ones();
-    let mut climb = Climb {
-        node: (old_size - 1) >> level,
-        last: (new_size - 1) >> level,
-    };
+    let mut climb = Climb { node: (old_size - 1) >> level, last: (new_size - 1) >> level };
     let (mut old, mut new) = (*start, *start);
     for sibling in siblings {
         match climb.step()? {
@@ -131,11 +121,7 @@ pub fn verify_consistency(
     if old != *old_root {
         return Err(ProofError::WrongRoot);
     }
-    if new == *new_root {
-        Ok(())
-    } else {
-        Err(ProofError::Inconsistent)
-    }
+    if new == *new_root { Ok(()) } else { Err(ProofError::Inconsistent) }
 }
 
 /// Which side of the node its sibling is on.
@@ -177,11 +163,7 @@ impl Climb {
     }
 
     fn finish(&self) -> Result<(), ProofError> {
-        if self.last == 0 {
-            Ok(())
-        } else {
-            Err(ProofError::WrongLength)
-        }
+        if self.last == 0 { Ok(()) } else { Err(ProofError::WrongLength) }
     }
 }
 

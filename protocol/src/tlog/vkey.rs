@@ -40,11 +40,7 @@ impl VerifierKey {
         bytes.extend([b'\n', ED25519]);
         bytes.extend(key.as_bytes());
         let [a, b, c, d, ..] = *Digest::of(&bytes).as_bytes();
-        Ok(Self {
-            name: name.to_owned(),
-            key,
-            id: [a, b, c, d],
-        })
+        Ok(Self { name: name.to_owned(), key, id: [a, b, c, d] })
     }
 
     /// The name that stands in its signature lines.
@@ -116,11 +112,7 @@ impl FromStr for VerifierKey {
         if id.len() != 8 || !id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(Malformed);
         }
-        if hex::encode(key.id) == id {
-            Ok(key)
-        } else {
-            Err(WrongId)
-        }
+        if hex::encode(key.id) == id { Ok(key) } else { Err(WrongId) }
     }
 }
 
@@ -133,10 +125,7 @@ impl fmt::Display for VerifierKey {
 
 /// Whether a signature line can name `name` (signed-note, "Format").
 pub(super) fn is_key_name(name: &str) -> bool {
-    !name.is_empty()
-        && !name
-            .chars()
-            .any(|c| c.is_whitespace() || c == '+' || c < ' ')
+    !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c == '+' || c < ' ')
 }
 
 #[cfg(test)]
@@ -168,10 +157,7 @@ mod tests {
                     G1Yu72IneyaQM=";
         let line = STANDARD.decode(line).unwrap();
         assert_eq!(line[..4], key.id());
-        assert!(
-            key.key()
-                .verifies(b"This is an example message.\n", &line[4..])
-        );
+        assert!(key.key().verifies(b"This is an example message.\n", &line[4..]));
     }
 
     #[test]
@@ -180,19 +166,12 @@ mod tests {
             for from in 0..=text.len() {
                 for to in from..=text.len() {
                     let part = &text[from..to];
-                    assert!(
-                        part == text || part.parse::<VerifierKey>().is_err(),
-                        "{part}"
-                    );
+                    assert!(part == text || part.parse::<VerifierKey>().is_err(), "{part}");
                 }
             }
             for at in 0..text.len() {
                 let mut bytes = text.as_bytes().to_vec();
-                bytes[at] = if bytes[at] == b'z' {
-                    b'a'
-                } else {
-                    bytes[at] + 1
-                };
+                bytes[at] = if bytes[at] == b'z' { b'a' } else { bytes[at] + 1 };
                 let altered = String::from_utf8(bytes).unwrap();
                 assert!(altered.parse::<VerifierKey>().is_err(), "{altered}");
             }
@@ -202,9 +181,7 @@ mod tests {
     #[test]
     fn each_rule_has_its_refusal() {
         let text = LogKey::new("example.com/log", 7).public.to_string();
-        let [name, id, key] = text.splitn(3, '+').collect::<Vec<_>>()[..] else {
-            panic!("{text}")
-        };
+        let [name, id, key] = text.splitn(3, '+').collect::<Vec<_>>()[..] else { panic!("{text}") };
         let typed = |kind: u8, key: &[u8]| STANDARD.encode([&[kind], key].concat());
         let weak = [&[1][..], &[0; 31]].concat();
         for (bad, error) in [
@@ -214,30 +191,15 @@ mod tests {
             (format!("a\u{1}b+{id}+{key}"), VerifierKeyError::BadName),
             (format!("other+{id}+{key}"), VerifierKeyError::WrongId),
             (format!("{name}+00000000+{key}"), VerifierKeyError::WrongId),
-            (
-                format!("{name}+{}+{key}", id.to_uppercase()),
-                VerifierKeyError::Malformed,
-            ),
+            (format!("{name}+{}+{key}", id.to_uppercase()), VerifierKeyError::Malformed),
             (format!("{name}+0{id}+{key}"), VerifierKeyError::Malformed),
             (format!("{name}+{id}"), VerifierKeyError::Malformed),
             (format!("{name}+{id}+"), VerifierKeyError::Malformed),
             (format!("{text}\n"), VerifierKeyError::Malformed),
-            (
-                format!("{name}+{id}+{}", typed(1, &[9; 31])),
-                VerifierKeyError::Malformed,
-            ),
-            (
-                format!("{name}+{id}+{}", typed(4, &[9; 32])),
-                VerifierKeyError::OtherType,
-            ),
-            (
-                format!("{name}+{id}+{}", typed(1, &weak)),
-                VerifierKeyError::BadKey,
-            ),
-            (
-                format!("{}+{id}+{key}", "n".repeat(MAX_VKEY_BYTES)),
-                VerifierKeyError::Malformed,
-            ),
+            (format!("{name}+{id}+{}", typed(1, &[9; 31])), VerifierKeyError::Malformed),
+            (format!("{name}+{id}+{}", typed(4, &[9; 32])), VerifierKeyError::OtherType),
+            (format!("{name}+{id}+{}", typed(1, &weak)), VerifierKeyError::BadKey),
+            (format!("{}+{id}+{key}", "n".repeat(MAX_VKEY_BYTES)), VerifierKeyError::Malformed),
         ] {
             assert_eq!(bad.parse::<VerifierKey>(), Err(error), "{bad}");
         }
@@ -249,10 +211,7 @@ mod tests {
             let key = LogKey::new("example.com/log", seed).public;
             let theirs = signed_note::StandardVerifier::new(&key.to_string()).unwrap();
             assert_eq!(signed_note::Verifier::name(&theirs), key.name());
-            assert_eq!(
-                signed_note::Verifier::key_id(&theirs),
-                u32::from_be_bytes(key.id())
-            );
+            assert_eq!(signed_note::Verifier::key_id(&theirs), u32::from_be_bytes(key.id()));
             assert_eq!(key.to_string().parse(), Ok(key));
         }
     }

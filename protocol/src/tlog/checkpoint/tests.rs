@@ -41,14 +41,8 @@ fn a_checkpoint_of_sum_golang_org_verifies() {
     let signed = SignedCheckpoint::parse(SUMDB).unwrap();
     let verified = signed.verify(&key, "go.sum database tree").unwrap();
     assert_eq!(verified.size(), 6_476_701);
-    assert_eq!(
-        verified.checkpoint().body(),
-        SUMDB.split_once("\n\n").unwrap().0.to_owned() + "\n"
-    );
-    assert!(matches!(
-        signed.verify(&key, ORIGIN),
-        Err(CheckpointError::WrongOrigin { .. })
-    ));
+    assert_eq!(verified.checkpoint().body(), SUMDB.split_once("\n\n").unwrap().0.to_owned() + "\n");
+    assert!(matches!(signed.verify(&key, ORIGIN), Err(CheckpointError::WrongOrigin { .. })));
 }
 
 #[test]
@@ -70,15 +64,11 @@ fn what_is_assembled_verifies_and_the_independent_crates_agree() {
 
     let theirs = signed_note::Note::from_bytes(note.as_bytes()).unwrap();
     let key = signed_note::StandardVerifier::new(&log.public.to_string()).unwrap();
-    let (by_log, others) = theirs
-        .verify(&signed_note::VerifierList::new(vec![Box::new(key)]))
-        .unwrap();
+    let (by_log, others) =
+        theirs.verify(&signed_note::VerifierList::new(vec![Box::new(key)])).unwrap();
     assert_eq!((by_log.len(), others.len()), (1, 0));
     let body = tlog_tiles::Checkpoint::from_bytes(theirs.text()).unwrap();
-    assert_eq!(
-        (body.origin(), body.size(), body.extension()),
-        (ORIGIN, 70, "")
-    );
+    assert_eq!((body.origin(), body.size(), body.extension()), (ORIGIN, 70, ""));
     assert_eq!(&body.hash().0, checkpoint.root().as_bytes());
 }
 
@@ -185,21 +175,12 @@ fn each_rule_of_the_note_has_its_refusal() {
         (with_line(&format!("\u{2014} a {five} ")), BadSignatureLine),
         (with_line(&format!("\u{2014} a {five} b")), BadSignatureLine),
         (with_line(&format!("\u{2014} a+b {five}")), BadSignatureLine),
-        (
-            with_line(&format!("\u{2014} a\u{a0}b {five}")),
-            BadSignatureLine,
-        ),
+        (with_line(&format!("\u{2014} a\u{a0}b {five}")), BadSignatureLine),
         (with_line("\u{2014} a "), BadSignatureLine),
         (with_line("\u{2014} a"), BadSignatureLine),
         (with_line("\u{2014} a !!!!"), BadSignatureLine),
-        (
-            with_line(&format!("\u{2014} a {}", STANDARD.encode([0; 4]))),
-            BadSignatureLine,
-        ),
-        (
-            format!("{note}{}", "\u{2014} a AAAAAAA=\n".repeat(16)),
-            TooManySignatures,
-        ),
+        (with_line(&format!("\u{2014} a {}", STANDARD.encode([0; 4]))), BadSignatureLine),
+        (format!("{note}{}", "\u{2014} a AAAAAAA=\n".repeat(16)), TooManySignatures),
         (format!("{}{note}", " ".repeat(MAX_NOTE_BYTES)), TooLarge),
     ] {
         assert_eq!(SignedCheckpoint::parse(&bad), Err(error), "{bad:?}");
@@ -239,12 +220,7 @@ fn signatures_of_unknown_keys_are_ignored_even_with_the_same_name_or_id() {
     assert!(verify(&format!("{body}\n{unknown}{}", lines(&note)), &log.public).is_ok());
     assert!(verify(&format!("{note}{unknown}"), &log.public).is_ok());
     let refused = verify(&format!("{body}\n{unknown}"), &log.public);
-    assert_eq!(
-        refused,
-        Err(CheckpointError::Unsigned {
-            key: log.public.to_string()
-        })
-    );
+    assert_eq!(refused, Err(CheckpointError::Unsigned { key: log.public.to_string() }));
 }
 
 #[test]
@@ -254,17 +230,12 @@ fn a_bad_signature_of_the_known_key_spoils_a_good_one() {
     let other = Checkpoint::new(ORIGIN, 71, checkpoint.root()).unwrap();
     let short = STANDARD.encode([&log.public.id()[..], &[7; 63]].concat());
     let short = format!("\u{2014} {ORIGIN} {short}\n");
-    let refused = Err(CheckpointError::BadSignature {
-        name: ORIGIN.to_owned(),
-    });
+    let refused = Err(CheckpointError::BadSignature { name: ORIGIN.to_owned() });
     for bad in [lines(&signed(&other, &log)), &short] {
         assert_eq!(verify(&format!("{good}{bad}"), &log.public), refused);
         let first = format!("{}\n{bad}{}", checkpoint.body(), lines(&good));
         assert_eq!(verify(&first, &log.public), refused);
-        assert_eq!(
-            verify(&format!("{}\n{bad}", checkpoint.body()), &log.public),
-            refused
-        );
+        assert_eq!(verify(&format!("{}\n{bad}", checkpoint.body()), &log.public), refused);
     }
     assert!(verify(&format!("{good}{}", lines(&good)), &log.public).is_ok());
 }

@@ -66,16 +66,9 @@ fn the_paths_are_those_of_certificate_transparency() {
                 "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
             ],
         ),
-        (
-            2,
-            3,
-            vec!["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"],
-        ),
+        (2, 3, vec!["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
     ] {
-        assert_eq!(
-            inclusion_proof(index, size, tree.reader()),
-            Ok(hashes(&expected))
-        );
+        assert_eq!(inclusion_proof(index, size, tree.reader()), Ok(hashes(&expected)));
     }
     for (old, new, expected) in [
         (1, 1, vec![]),
@@ -97,10 +90,7 @@ fn the_paths_are_those_of_certificate_transparency() {
             ],
         ),
     ] {
-        assert_eq!(
-            consistency_proof(old, new, tree.reader()),
-            Ok(hashes(&expected))
-        );
+        assert_eq!(consistency_proof(old, new, tree.reader()), Ok(hashes(&expected)));
     }
 }
 
@@ -173,11 +163,7 @@ fn stored_hashes_are_exactly_the_complete_subtrees_each_once() {
         let new = stored_hashes(size as u64, *leaf, read).unwrap();
         assert_eq!(new.first(), Some(&(0, size as u64, *leaf)));
         for (level, index, hash) in new {
-            assert_eq!(
-                stored.insert((level, index), hash),
-                None,
-                "({level}, {index}) twice"
-            );
+            assert_eq!(stored.insert((level, index), hash), None, "({level}, {index}) twice");
         }
     }
     let mut expected = BTreeMap::new();
@@ -198,10 +184,7 @@ fn what_no_tree_can_prove_is_refused() {
     }
     for (old_size, new_size) in [(0, 0), (0, 3), (4, 3), (u64::MAX, 3)] {
         let refusal = Err(ProveError::NoSuchSizes { old_size, new_size });
-        assert_eq!(
-            consistency_proof(old_size, new_size, tree.reader()),
-            refusal
-        );
+        assert_eq!(consistency_proof(old_size, new_size, tree.reader()), refusal);
     }
 }
 
@@ -210,36 +193,21 @@ fn an_error_of_the_store_is_passed_on() {
     let fail = |_, _| Err::<Digest, _>(NotStored);
     assert_eq!(root(5, fail), Err(NotStored));
     assert_eq!(stored_hashes(5, empty_root(), fail), Err(NotStored));
-    assert_eq!(
-        inclusion_proof(1, 5, fail),
-        Err(ProveError::Store(NotStored))
-    );
-    assert_eq!(
-        consistency_proof(3, 5, fail),
-        Err(ProveError::Store(NotStored))
-    );
+    assert_eq!(inclusion_proof(1, 5, fail), Err(ProveError::Store(NotStored)));
+    assert_eq!(consistency_proof(3, 5, fail), Err(ProveError::Store(NotStored)));
 }
 
 #[test]
 fn the_largest_trees_neither_overflow_nor_read_more_than_logarithmically() {
     let max = u64::MAX;
     assert_eq!(reads(&|read| _ = root(max, read).unwrap()), 64);
-    assert_eq!(
-        reads(&|read| drop(stored_hashes(max - 1, empty_root(), read).unwrap())),
-        0
-    );
+    assert_eq!(reads(&|read| drop(stored_hashes(max - 1, empty_root(), read).unwrap())), 0);
     // A tree of 2^64 leaves has no size that fits; it must not panic all the same.
-    assert_eq!(
-        reads(&|read| drop(stored_hashes(max, empty_root(), read).unwrap())),
-        64
-    );
+    assert_eq!(reads(&|read| drop(stored_hashes(max, empty_root(), read).unwrap())), 64);
     for at in [1, 2, 3, max / 3, max / 2, max / 2 + 1, max - 1] {
         let inclusion = reads(&|read| drop(inclusion_proof(at, max, read).unwrap()));
         let consistency = reads(&|read| drop(consistency_proof(at, max, read).unwrap()));
-        assert!(
-            inclusion <= 128 && consistency <= 128,
-            "{at}: {inclusion}, {consistency}"
-        );
+        assert!(inclusion <= 128 && consistency <= 128, "{at}: {inclusion}, {consistency}");
     }
 }
 
@@ -250,10 +218,7 @@ fn reads(call: &dyn Fn(Read<'_>)) -> u32 {
     let mut reads = 0;
     call(&mut |level, index: u64| {
         reads += 1;
-        assert!(
-            level < 64 && index < u64::MAX >> level,
-            "not in the tree: {level}, {index}"
-        );
+        assert!(level < 64 && index < u64::MAX >> level, "not in the tree: {level}, {index}");
         Ok(leaf_hash(&index.to_be_bytes()))
     });
     reads

@@ -30,11 +30,7 @@ fn tampered(path: &[Digest], bit: usize) -> Vec<Vec<Digest>> {
 
 /// What a tampered path must be refused for: its length, if that is what differs.
 fn refusal(path: &[Digest], bad: &[Digest], same_length: ProofError) -> Result<(), ProofError> {
-    Err(if bad.len() == path.len() {
-        same_length
-    } else {
-        ProofError::WrongLength
-    })
+    Err(if bad.len() == path.len() { same_length } else { ProofError::WrongLength })
 }
 
 #[test]
@@ -53,14 +49,8 @@ fn every_inclusion_holds_and_no_tampered_one_does_up_to_64_leaves() {
             }
             let (wrong_leaf, wrong_root) = (flipped(*leaf, bit), flipped(root, bit));
             let refused = Err(ProofError::WrongRoot);
-            assert_eq!(
-                verify_inclusion(&wrong_leaf, index, size, &path, &root),
-                refused
-            );
-            assert_eq!(
-                verify_inclusion(leaf, index, size, &path, &wrong_root),
-                refused
-            );
+            assert_eq!(verify_inclusion(&wrong_leaf, index, size, &path, &root), refused);
+            assert_eq!(verify_inclusion(leaf, index, size, &path, &wrong_root), refused);
             for other in (0..EXHAUSTIVE + 2).filter(|other| *other != index) {
                 assert!(verify_inclusion(leaf, other, size, &path, &root).is_err());
             }
@@ -95,15 +85,9 @@ fn a_path_of_another_length_is_refused_even_where_it_leads_to_the_root() {
     assert_eq!(verify_inclusion(&root, 0, 4, &[], &root), refused);
     assert_eq!(verify_consistency(4, &root, 8, &root, &[]), refused);
     // A tree above the claimed one, whichever side the surplus hash is on.
-    for above in [
-        node_hash(&root, &empty_root()),
-        node_hash(&empty_root(), &root),
-    ] {
+    for above in [node_hash(&root, &empty_root()), node_hash(&empty_root(), &root)] {
         let long = [&path[..], &[empty_root()]].concat();
-        assert_eq!(
-            verify_inclusion(&tree.leaf(0), 0, 4, &long, &above),
-            refused
-        );
+        assert_eq!(verify_inclusion(&tree.leaf(0), 0, 4, &long, &above), refused);
     }
 }
 
@@ -117,10 +101,7 @@ fn every_bit_of_a_proof_counts() {
         for i in 0..path.len() {
             let mut bad = path.clone();
             bad[i] = flipped(bad[i], bit);
-            assert_eq!(
-                verify_inclusion(&leaf, 9, 13, &bad, &root),
-                Err(ProofError::WrongRoot)
-            );
+            assert_eq!(verify_inclusion(&leaf, 9, 13, &bad, &root), Err(ProofError::WrongRoot));
         }
         for i in 0..history.len() {
             let mut bad = history.clone();
@@ -138,10 +119,7 @@ fn every_extension_holds_and_no_tampered_one_does_up_to_64_leaves() {
         for old in 1..=new {
             let old_root = tree.root_at(old);
             let path = consistency_proof(old, new, tree.reader()).unwrap();
-            assert_eq!(
-                verify_consistency(old, &old_root, new, &new_root, &path),
-                Ok(())
-            );
+            assert_eq!(verify_consistency(old, &old_root, new, &new_root, &path), Ok(()));
             let bit = usize::try_from((old * 67 + new) % 256).unwrap();
             for bad in tampered(&path, bit) {
                 let found = verify_consistency(old, &old_root, new, &new_root, &bad);
@@ -171,42 +149,24 @@ fn a_rewritten_history_is_called_that() {
     let (honest, forged) = (MemoryTree::of(20), MemoryTree::seeded(20, "forged"));
     let path = consistency_proof(7, 20, forged.reader()).unwrap();
     let (old, new) = (honest.root_at(7), forged.root_at(20));
-    assert_eq!(
-        verify_consistency(7, &old, 20, &new, &path),
-        Err(ProofError::WrongRoot)
-    );
+    assert_eq!(verify_consistency(7, &old, 20, &new, &path), Err(ProofError::WrongRoot));
     // An old tree that is one complete subtree does not appear in its own proof.
     let path = consistency_proof(8, 20, forged.reader()).unwrap();
     let old = honest.root_at(8);
-    assert_eq!(
-        verify_consistency(8, &old, 20, &new, &path),
-        Err(ProofError::Inconsistent)
-    );
+    assert_eq!(verify_consistency(8, &old, 20, &new, &path), Err(ProofError::Inconsistent));
     assert_eq!(
         verify_consistency(20, &new, 8, &old, &[]),
-        Err(ProofError::Shrunk {
-            old_size: 20,
-            new_size: 8
-        })
+        Err(ProofError::Shrunk { old_size: 20, new_size: 8 })
     );
     let honest_root = honest.root_at(20);
-    assert_eq!(
-        verify_consistency(20, &new, 20, &honest_root, &[]),
-        Err(ProofError::Inconsistent)
-    );
+    assert_eq!(verify_consistency(20, &new, 20, &honest_root, &[]), Err(ProofError::Inconsistent));
 }
 
 #[test]
 fn empty_trees_prove_nothing() {
     let (empty, root) = (empty_root(), MemoryTree::of(1).root_at(1));
-    assert_eq!(
-        verify_consistency(0, &empty, 0, &empty, &[]),
-        Err(ProofError::EmptyTree)
-    );
-    assert_eq!(
-        verify_consistency(0, &empty, 1, &root, &[]),
-        Err(ProofError::EmptyTree)
-    );
+    assert_eq!(verify_consistency(0, &empty, 0, &empty, &[]), Err(ProofError::EmptyTree));
+    assert_eq!(verify_consistency(0, &empty, 1, &root, &[]), Err(ProofError::EmptyTree));
     assert_eq!(
         verify_inclusion(&root, 0, 0, &[], &empty),
         Err(ProofError::NoSuchLeaf { index: 0, size: 0 })
