@@ -8,8 +8,22 @@
 )]
 
 mod common;
+#[path = "orders/documents.rs"]
+mod documents;
+#[path = "orders/flood.rs"]
+mod flood;
+#[path = "orders/handover.rs"]
+mod handover;
+#[path = "orders/precedence.rs"]
+mod precedence;
 #[path = "orders/refusals.rs"]
 mod refusals;
+#[path = "orders/tickets.rs"]
+mod tickets;
+#[path = "orders/time.rs"]
+mod time;
+#[path = "orders/waiting.rs"]
+mod waiting;
 
 use common::{Rig, restart_frontdesk, run_backup, run_checks};
 use compliance_protocol::evidence::Outcome;
