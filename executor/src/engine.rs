@@ -197,7 +197,8 @@ impl Engine {
                 Ok(Answer::Feed { fresh })
             }
             Request::Pending { bytes } => {
-                Ok(Answer::Pending { bundles: self.ledger.pending(bytes.min(MAX_BATCH))? })
+                let wall = moment.reading.wall;
+                Ok(Answer::Pending { bundles: self.ledger.pending(bytes.min(MAX_BATCH), wall)? })
             }
             Request::Receipts { results, checkpoint, consistency } => {
                 self.follow_log(&checkpoint, &consistency, moment)?;

@@ -158,7 +158,10 @@ impl Ledger {
         }
         let chain = newest_chain(&db)?;
         let ledger = Self { db, chain };
-        ledger.look_through()?;
+        // What a newer release wrote and this one cannot read is no damage.
+        if version <= VERSION {
+            ledger.look_through()?;
+        }
         Ok(ledger)
     }
 
@@ -172,6 +175,13 @@ impl Ledger {
             tx.set_fact(Fact::New, why.name())
         })?;
         Ok((ledger, why))
+    }
+
+    /// Whether a newer release has written to it: a rollback brings an older one back to the same ledger.
+    /// A release raises the schema version before it writes anything that the one before cannot read.
+    fn is_newer(&self) -> Result<bool, LedgerError> {
+        let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(version > VERSION)
     }
 
     fn opened(&self) -> Result<Opened, LedgerError> {

@@ -33,22 +33,27 @@ impl Engine {
                 return Ok(());
             }
         };
-        match self.ledger.log_head()? {
-            // The proof runs from the size in the ticket, and the poll may have moved us on since: such a
-            // checkpoint is no fault, and the next poll's proof will run from where we are.
-            Some(head) => match (extends(head, &next, consistency), self.log_base) {
-                (Ok(()), _) => self.keep_log_head(&next, moment),
-                (Err(_), Some(base))
-                    if base.size < head.size
-                        && next.size() > head.size
-                        && extends(base, &next, consistency).is_ok() =>
-                {
-                    Ok(())
-                }
-                (Err(why), _) => self.report_rewritten(&next, why, moment),
-            },
-            None => self.keep_log_head(&next, moment),
+        let Some(head) = self.ledger.log_head()? else { return self.keep_log_head(&next, moment) };
+        match extends(head, &next, consistency) {
+            Ok(()) => self.keep_log_head(&next, moment),
+            Err(_) if self.extends_the_tickets_log(head, &next, consistency) => Ok(()),
+            Err(why) => self.report_rewritten(&next, why, moment),
         }
+    }
+
+    /// The proof runs from the size in the ticket, and an answer since may have moved us on: a larger
+    /// checkpoint that extends that log is no fault, and the next poll's proof runs from where we are.
+    fn extends_the_tickets_log(
+        &self,
+        head: LogHead,
+        next: &VerifiedCheckpoint,
+        consistency: &[Digest],
+    ) -> bool {
+        next.size() > head.size
+            && match self.log_base {
+                None => true, // Every log extends the empty one.
+                Some(base) => base.size < head.size && extends(base, next, consistency).is_ok(),
+            }
     }
 
     /// Keeps the receipts that verify; how many there were.
@@ -62,10 +67,12 @@ impl Engine {
         for result in results.iter().take(MAX_PENDING) {
             let Some(id) = result.id else { continue };
             match (result.status, &result.receipt) {
-                (UploadStatus::Refused, _) if self.ledger.is_pending(id)? => {
-                    refused.push((id, result.reason.as_deref().unwrap_or("no reason given")));
+                (UploadStatus::Refused, _) => {
+                    if let Some(before) = self.ledger.refused_before(id)? {
+                        let why = result.reason.as_deref().unwrap_or("no reason given");
+                        refused.push(Refused { id, why, before });
+                    }
                 }
-                (UploadStatus::Refused, _) => {}
                 (_, Some(receipt)) if self.receipt_holds(id, receipt)? => kept.push((id, receipt)),
                 (_, _) => {
                     tracing::warn!(%id, "a receipt does not verify; the bundle stays in the queue");
@@ -125,9 +132,9 @@ impl Engine {
 
     /// Marks what the control plane does not take, and reports it once. Such a report that is not taken
     /// in its turn is not reported: there would be no end to it.
-    fn note_refused(&mut self, refused: &[(Id, &str)], moment: Moment) -> Result<(), LedgerError> {
+    fn note_refused(&mut self, refused: &[Refused<'_>], moment: Moment) -> Result<(), LedgerError> {
         let mut findings = Vec::new();
-        for (id, why) in refused {
+        for Refused { id, why, .. } in refused.iter().filter(|refused| !refused.before) {
             if self.ledger.reason(*id)?.as_deref() != Some(REPORT) {
                 let why = why.chars().filter(|c| !c.is_control()).take(200).collect();
                 let expected = "taken by the control plane".to_owned();
@@ -143,12 +150,20 @@ impl Engine {
             return Ok(());
         }
         self.record(moment, |tx, author| {
-            for (id, why) in refused {
-                tx.mark_refused(*id, why)?;
+            for Refused { id, why, .. } in refused {
+                tx.mark_refused(*id, why, moment.reading.wall)?;
             }
             report.map_or(Ok(()), |draft| tx.append(author, draft))
         })
     }
+}
+
+/// A bundle that the agent says was not taken.
+struct Refused<'a> {
+    id: Id,
+    why: &'a str,
+    /// It said so before.
+    before: bool,
 }
 
 /// The reason of the alert about bundles that the control plane does not take.

@@ -57,16 +57,22 @@ pub enum Trigger {
 }
 
 impl Ledger {
-    /// The intents without an outcome: at most one while running, and what a crash left.
+    /// The intents without an outcome: at most one while running, and what a crash left. Those of a newer
+    /// release that this one cannot read stay for that release to conclude.
     pub fn open_intents(&self) -> Result<Vec<(IntentId, Intent)>, LedgerError> {
+        let newer = self.is_newer()?;
         let mut statement = self.db.prepare("SELECT n, json FROM intents ORDER BY n")?;
-        let rows = statement.query_and_then([], |row| {
+        let mut rows = statement.query([])?;
+        let mut open = Vec::new();
+        while let Some(row) = rows.next()? {
             let json: String = row.get(1)?;
-            let intent =
-                serde_json::from_str(&json).map_err(|_| LedgerError::Unreadable("intent"))?;
-            Ok((row.get(0)?, intent))
-        })?;
-        rows.collect()
+            match serde_json::from_str(&json) {
+                Ok(intent) => open.push((row.get(0)?, intent)),
+                Err(_) if newer => tracing::warn!("an intent of a newer release is left to it"),
+                Err(_) => return Err(LedgerError::Unreadable("intent")),
+            }
+        }
+        Ok(open)
     }
 }
 

@@ -4,12 +4,16 @@ use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::SignedBundle;
 use compliance_protocol::feed::EvidenceHead;
 use compliance_protocol::name::Id;
+use compliance_protocol::time::{Span, Timestamp};
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Ledger, LedgerError, Tx};
 
 /// The most bundles that one answer to `Pending` carries, and one upload.
 pub const MAX_PENDING: usize = 64;
+
+/// How long a bundle that was refused is not offered again.
+const OFFER_AGAIN: Span = Span::from_hours(24);
 
 /// A bundle as the ledger holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +25,16 @@ pub struct StoredBundle {
 }
 
 impl Ledger {
-    /// Bundles without a receipt, oldest first: at least one if there is any, and more up to `bytes`.
-    pub fn pending(&self, bytes: u64) -> Result<Vec<SignedBundle>, LedgerError> {
-        let sql = "SELECT json, sig, dsse, NULL FROM bundles \
-                   WHERE receipt IS NULL AND refused IS NULL ORDER BY n LIMIT ?1";
+    /// Bundles without a receipt, oldest first: at least one if there is any, and more up to `bytes`. What
+    /// was refused comes last, and not within a day of that by the machine's clock: the agent says what
+    /// was refused, and must be able to delay no bundle for ever.
+    pub fn pending(&self, bytes: u64, wall: Timestamp) -> Result<Vec<SignedBundle>, LedgerError> {
+        let sql = "SELECT json, sig, dsse, NULL FROM bundles WHERE receipt IS NULL \
+                   AND (refused IS NULL OR abs(refused_ms - ?1) >= ?2) \
+                   ORDER BY refused IS NOT NULL, n LIMIT ?3";
         let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query_and_then([MAX_PENDING], stored)?;
+        let which = params![wall.as_millis(), OFFER_AGAIN.as_millis(), MAX_PENDING];
+        let mut rows = statement.query_and_then(which, stored)?;
         let mut left = bytes;
         let mut batch = Vec::new();
         while let Some(StoredBundle { signed, .. }) = rows.next().transpose()? {
@@ -44,10 +52,11 @@ impl Ledger {
         Ok(batch)
     }
 
-    /// Whether that bundle is among those without a receipt.
-    pub fn is_pending(&self, id: Id) -> Result<bool, LedgerError> {
-        let sql = "SELECT 1 FROM bundles WHERE id = ?1 AND receipt IS NULL AND refused IS NULL";
-        Ok(self.db.prepare_cached(sql)?.exists([id.to_string()])?)
+    /// Whether that bundle has no receipt, and if so, whether it was refused before.
+    pub fn refused_before(&self, id: Id) -> Result<Option<bool>, LedgerError> {
+        let sql = "SELECT refused IS NOT NULL FROM bundles WHERE id = ?1 AND receipt IS NULL";
+        let row = self.db.prepare_cached(sql)?.query_row([id.to_string()], |row| row.get(0));
+        Ok(row.optional()?)
     }
 
     /// The reason in the bundle of that id.
@@ -121,11 +130,12 @@ impl Tx<'_> {
         Ok(self.tx.prepare_cached(sql)?.execute(params![id.to_string(), receipt])? == 1)
     }
 
-    /// Marks a bundle that the control plane does not take: it stays here and is sent no more.
-    pub fn mark_refused(&self, id: Id, why: &str) -> Result<bool, LedgerError> {
+    /// Marks a bundle that the control plane does not take: it stays here and is offered again a day later.
+    pub fn mark_refused(&self, id: Id, why: &str, wall: Timestamp) -> Result<(), LedgerError> {
         let sql =
-            "UPDATE bundles SET refused = ?2 WHERE id = ?1 AND refused IS NULL AND receipt IS NULL";
-        Ok(self.tx.prepare_cached(sql)?.execute(params![id.to_string(), why])? == 1)
+            "UPDATE bundles SET refused = ?2, refused_ms = ?3 WHERE id = ?1 AND receipt IS NULL";
+        self.tx.prepare_cached(sql)?.execute(params![id.to_string(), why, wall.as_millis()])?;
+        Ok(())
     }
 }
 

@@ -16,10 +16,11 @@ CREATE TABLE bundles (               -- evidence, exactly as signed
     sig         BLOB NOT NULL,
     dsse        BLOB NOT NULL,
     receipt     TEXT,                -- a verified tlog-proof
-    refused     TEXT,                -- why the control plane does not take it
+    refused     TEXT,                -- why the control plane did not take it, as the agent said
+    refused_ms  INTEGER,             -- when it said so last: it is offered again a day later
     UNIQUE (ledger_id, sequence)
 ) STRICT;
-CREATE INDEX bundles_pending ON bundles (n) WHERE receipt IS NULL AND refused IS NULL;
+CREATE INDEX bundles_pending ON bundles (n) WHERE receipt IS NULL;
 
 CREATE TABLE orders (                -- each consumed sequence, with the exact envelope
     epoch          INTEGER NOT NULL,
