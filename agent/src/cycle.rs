@@ -145,7 +145,10 @@ impl State {
     fn answered(&mut self, answer: Answer, now: Now, actions: &mut Vec<Action>) {
         match (self.phase.clone(), answer) {
             (Phase::Ticket, Answer::Ticket { ticket }) => self.poll(&ticket, now, actions),
-            (Phase::Feed, Answer::Feed { fresh }) => self.fed(fresh, now, actions),
+            (Phase::Feed, Answer::Feed { fresh, log_size }) => {
+                self.cycle.log_size = log_size;
+                self.fed(fresh, now, actions);
+            }
             (Phase::Telling(told), Answer::Event {}) => {
                 self.told = Some(told);
                 match told {
@@ -165,7 +168,8 @@ impl State {
                     }
                 }
             }
-            (Phase::Receipts, Answer::Receipts { recorded }) => {
+            (Phase::Receipts, Answer::Receipts { recorded, log_size }) => {
+                self.cycle.log_size = log_size;
                 self.receipted(recorded, now, actions);
             }
             (Phase::Status, Answer::Status { status }) => {

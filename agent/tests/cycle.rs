@@ -190,7 +190,7 @@ fn a_head_that_the_executor_does_not_accept_is_a_failure_and_evidence_goes_out_a
     let mut courier = courier();
     courier.lead(to_the_poll());
     courier.work(ok(&poll_answer(60)));
-    let work = courier.work(Event::Answered(Answer::Feed { fresh: false }));
+    let work = courier.work(Event::Answered(Answer::Feed { fresh: false, log_size: 0 }));
     assert_eq!(work, Work::Ask(Request::Pending { bytes: BATCH }));
     courier.lead([pending(Vec::new()), status_answer()]);
     let polls = courier.state().polls();
@@ -227,7 +227,7 @@ fn the_control_planes_wish_sets_the_interval_within_bounds() {
     for (wish, waits) in [(0, 5), (90, 90), (3600, 3600), (u32::MAX, 3600)] {
         let mut courier = courier();
         courier.lead(to_the_poll());
-        courier.lead([ok(&poll_answer(wish)), Event::Answered(Answer::Feed { fresh: true })]);
+        courier.lead([ok(&poll_answer(wish)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]);
         let seconds = seconds(courier.lead([pending(Vec::new()), status_answer()]));
         assert!((seconds - waits).abs() <= 1, "{wish}: {seconds}");
         assert_eq!(courier.state().polls().interval, Span::from_secs(waits));
@@ -249,7 +249,7 @@ fn retry_after_takes_the_place_of_the_backoff_within_bounds() {
 fn a_demonstration_keeps_its_own_interval() {
     let mut courier = Courier::new(Span::from_millis(200));
     courier.lead(to_the_poll());
-    courier.lead([ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true })]);
+    courier.lead([ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]);
     let waits = wait(courier.lead([pending(Vec::new()), status_answer()]));
     assert!((180..=220).contains(&waits.as_millis()), "{waits:?}");
 }
@@ -281,7 +281,7 @@ fn the_process_is_ready_when_the_executor_has_answered_and_only_once() {
     let answered = || Event::Answered(Answer::Ticket { ticket: ticket(TODAY) });
     assert!(courier.take(answered()).contains(&Action::Ready));
     courier.work(ok(&poll_answer(60)));
-    let fed = courier.take(Event::Answered(Answer::Feed { fresh: true }));
+    let fed = courier.take(Event::Answered(Answer::Feed { fresh: true, log_size: 0 }));
     assert!(!fed.contains(&Action::Ready));
 }
 
@@ -300,7 +300,7 @@ fn asked_to_stop_it_delivers_what_is_in_flight_and_begins_nothing_else() {
     poll.lead(to_the_poll());
     assert_eq!(poll.take(Event::Stop), []);
     assert!(matches!(poll.work(ok(&poll_answer(60))), Work::Ask(Request::Feed { .. })));
-    let ended = poll.take(Event::Answered(Answer::Feed { fresh: true }));
+    let ended = poll.take(Event::Answered(Answer::Feed { fresh: true, log_size: 0 }));
     assert_eq!(ended, [Action::Save, Action::Exit]);
 
     let mut upload = courier();

@@ -49,7 +49,7 @@ fn event(work: &Work, ending: &Ending) -> Event {
             Event::Answered(Answer::Error { detail: "no".to_owned() })
         }
         (Work::Ask(Request::Event { .. }), Ending::Wrong) => {
-            Event::Answered(Answer::Feed { fresh: true })
+            Event::Answered(Answer::Feed { fresh: true, log_size: 0 })
         }
         (Work::Ask(_), Ending::Wrong) | (Work::Ask(Request::Event { .. }), _) => {
             Event::Answered(Answer::Event {})
@@ -58,7 +58,7 @@ fn event(work: &Work, ending: &Ending) -> Event {
             Event::Answered(Answer::Ticket { ticket: ticket(TODAY) })
         }
         (Work::Ask(Request::Feed { .. }), ending) => {
-            Event::Answered(Answer::Feed { fresh: matches!(ending, Ending::Well) })
+            Event::Answered(Answer::Feed { fresh: matches!(ending, Ending::Well), log_size: 0 })
         }
         (Work::Ask(Request::Pending { .. }), Ending::Well) => pending(vec![bundle(1)]),
         (Work::Ask(Request::Pending { .. }), _) => pending(Vec::new()),

@@ -31,6 +31,10 @@ pub struct BackupJob {
     pub name: JobName,
     /// Where it writes its status.
     pub status_file: AbsPath,
+    /// The folder that holds its archives; `None` means that of the status file. An archive elsewhere is
+    /// not looked at: a job that lies must not make us read what it may not.
+    #[serde(default)]
+    pub archive_dir: Option<AbsPath>,
     /// How old the newest backup may be, in hours.
     #[serde(default = "default_max_age_h")]
     pub max_age_h: u32,
@@ -121,7 +125,7 @@ pub struct Artefact {
 /// Looks at one job.
 pub fn look(host: &dyn Host, job: &BackupJob) -> JobFacts {
     let status = read_status(host, &job.status_file);
-    let artefact = status.as_ref().ok().map(|status| look_at_artefact(host, status));
+    let artefact = status.as_ref().ok().map(|status| look_at_artefact(host, job, status));
     JobFacts { status, artefact }
 }
 
@@ -241,8 +245,16 @@ fn read_status(host: &dyn Host, path: &AbsPath) -> Result<JobStatus, HostError> 
     })
 }
 
-fn look_at_artefact(host: &dyn Host, status: &JobStatus) -> Result<Artefact, HostError> {
+fn look_at_artefact(
+    host: &dyn Host,
+    job: &BackupJob,
+    status: &JobStatus,
+) -> Result<Artefact, HostError> {
     let unnamed = |error: HostError| error.about("the archive");
+    if !is_within(&status.artefact, job) {
+        let why = "it is outside the folder that the baseline names".to_owned();
+        return Err(HostError::Garbage { what: "the archive".to_owned(), why });
+    }
     let stat = host.stat(&status.artefact).map_err(unnamed)?;
     let sha256 = if stat.size == status.bytes {
         Some(host.sha256(&status.artefact).map_err(unnamed)?)
@@ -250,6 +262,12 @@ fn look_at_artefact(host: &dyn Host, status: &JobStatus) -> Result<Artefact, Hos
         None
     };
     Ok(Artefact { bytes: stat.size, sha256 })
+}
+
+fn is_within(artefact: &AbsPath, job: &BackupJob) -> bool {
+    let beside = job.status_file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let folder = job.archive_dir.as_ref().map_or(beside, AbsPath::as_str).trim_end_matches('/');
+    artefact.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 impl JobFacts {
@@ -266,7 +284,8 @@ impl JobFacts {
         }
         match &self.artefact {
             Some(Ok(artefact)) => {
-                facts.insert("bytes".to_owned(), json!(artefact.bytes));
+                // In text: a sparse file may claim more bytes than JSON numbers are exact for.
+                facts.insert("bytes".to_owned(), json!(artefact.bytes.to_string()));
                 facts.insert("sha256".to_owned(), json!(artefact.sha256));
             }
             Some(Err(error)) => {
@@ -288,6 +307,7 @@ mod tests {
         BackupJob {
             name: "records".parse().unwrap(),
             status_file: "/var/backup/records.json".parse().unwrap(),
+            archive_dir: None,
             max_age_h: 48,
             restore_test_max_age_d: Some(90),
             run: Run::Unit("backup-records.service".parse().unwrap()),

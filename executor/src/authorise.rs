@@ -16,7 +16,7 @@ use compliance_protocol::trust::{Trust, TrustError};
 use compliance_protocol::window::Windows;
 use serde_json::Value;
 
-use crate::config::Heal;
+use crate::config::{Heal, HealMode};
 use crate::documents::{Machine, Offered, open_baseline};
 use crate::effect::Effect;
 use crate::gates::{self, Attempt};
@@ -73,6 +73,8 @@ pub struct Circumstances<'a> {
     pub baseline: Option<&'a Baseline>,
     /// What identifies this machine.
     pub machine: &'a Machine,
+    /// The healing policy.
+    pub heal: &'a Heal,
     /// The maintenance windows.
     pub windows: &'a Windows,
     /// What is being done, if anything.
@@ -108,6 +110,10 @@ pub fn order(
     }
     Ok(match task {
         Task::Other(work) => work,
+        Task::Change { effect, .. } if about.heal.mode(effect.check()) == HealMode::Never => {
+            let detail = format!("here {} is never healed, not by order either", effect.check());
+            return Err((Refusal::Policy, detail));
+        }
         Task::Change { effect, disruptive } => {
             let mut asked = vec![gates::clock(about.now)];
             if disruptive && order.value().when == When::Window {
@@ -198,15 +204,14 @@ fn inner(envelope: &Value) -> Result<(Envelope, Vec<u8>), (Refusal, String)> {
 pub fn heal(
     observed: &Observed,
     subject: &str,
-    heal: &Heal,
     paused_until: Option<Timestamp>,
     attempts: &[Attempt],
     about: &Circumstances<'_>,
 ) -> Option<Decision> {
     let effect = remedy(observed.report(), subject, about.baseline?)?;
-    let min_interval = Span::from_secs(heal.min_interval_s.into());
+    let min_interval = Span::from_secs(about.heal.min_interval_s.into());
     let asked = vec![
-        gates::policy(heal, observed.report().check),
+        gates::policy(about.heal, observed.report().check),
         gates::pause(paused_until, about.stamp()),
         gates::rate(attempts, min_interval, about.wall),
         gates::busy(about.doing),

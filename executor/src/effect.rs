@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use compliance_checks::Host;
 use compliance_checks::backups::{BackupJob, Run};
 use compliance_checks::command::{Argv, Command};
 use compliance_checks::host::HostError;
+use compliance_checks::{CheckId, Host};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{ActionRecord, StepResult};
 use compliance_protocol::name::{AbsPath, UnitName};
@@ -34,6 +34,14 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => format!("restart of {unit}"),
             Self::RunBackup(job) => format!("backup {}", job.name),
+        }
+    }
+
+    /// The check whose findings it remedies.
+    pub fn check(&self) -> CheckId {
+        match self {
+            Self::RestartUnit { .. } => CheckId::Services,
+            Self::RunBackup(_) => CheckId::Backups,
         }
     }
 

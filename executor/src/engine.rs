@@ -19,7 +19,7 @@ use compliance_checks::baseline::Baseline;
 use compliance_protocol::clock::{ClockReading, HeadMark, TrustedNow, stepped_back, trusted_now};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Verified;
-use compliance_protocol::evidence::{Outcome, Trigger};
+use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::feed::Nonce;
 use compliance_protocol::local::{Answer, Connectivity, Request};
 use compliance_protocol::name::Id;
@@ -33,7 +33,7 @@ use crate::config::Heal;
 use crate::documents::Machine;
 use crate::effect::Performed;
 use crate::evidence::{Author, Draft, Moment};
-use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, LogHead, Opened, Tx};
+use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
 use crate::observe::Observed;
 
 /// Something to be done outside the engine.
@@ -99,8 +99,6 @@ pub struct Engine {
     high_water: Option<Timestamp>,
     kernel_clock_only: bool,
     ticket: Option<Outstanding>,
-    /// How far the evidence log was verified when the last ticket was given.
-    log_base: Option<LogHead>,
     head: Option<HeadMark>,
     doing: Option<Doing>,
     looking: Vec<(IntentId, Intent, Moment)>,
@@ -110,6 +108,7 @@ pub struct Engine {
     rounds_under_way: u32,
     events: VecDeque<Span>,
     connectivity: Option<Connectivity>,
+    step_reported: bool,
     jobs: Vec<Job>,
 }
 
@@ -162,7 +161,6 @@ impl Engine {
             ledger,
             random: parts.random,
             ticket: None,
-            log_base: None,
             head: None,
             doing: None,
             looking: Vec::new(),
@@ -172,6 +170,7 @@ impl Engine {
             rounds_under_way: 0,
             events: VecDeque::new(),
             connectivity: None,
+            step_reported: false,
             jobs: Vec::new(),
         };
         let moment = engine.moment(reading);
@@ -187,22 +186,24 @@ impl Engine {
         reading: ClockReading,
     ) -> Result<Answer, LedgerError> {
         let moment = self.moment(reading);
+        self.settle_doubt(moment)?;
         match request {
             Request::Ticket {} => self.give_ticket(moment),
             Request::Feed { head, orders, checkpoint, consistency } => {
                 let fresh = self.take_feed(head.as_slice(), &orders, moment)?;
-                if fresh {
-                    self.follow_log(&checkpoint, &consistency, moment)?;
+                if let Some(log) = fresh {
+                    self.follow_head(log, &checkpoint, &consistency, self.moment(reading))?;
                 }
-                Ok(Answer::Feed { fresh })
+                Ok(Answer::Feed { fresh: fresh.is_some(), log_size: self.log_size()? })
             }
             Request::Pending { bytes } => {
                 let wall = moment.reading.wall;
                 Ok(Answer::Pending { bundles: self.ledger.pending(bytes.min(MAX_BATCH), wall)? })
             }
             Request::Receipts { results, checkpoint, consistency } => {
-                self.follow_log(&checkpoint, &consistency, moment)?;
-                Ok(Answer::Receipts { recorded: self.take_receipts(&results, moment)? })
+                let accepted = self.follow_upload(&checkpoint, &consistency, moment)?;
+                let recorded = self.take_receipts(&results, accepted.as_ref(), moment)?;
+                Ok(Answer::Receipts { recorded, log_size: self.log_size()? })
             }
             Request::Event { connectivity, cause } => {
                 self.note_connectivity(connectivity, cause, moment)?;
@@ -215,7 +216,11 @@ impl Engine {
     /// Lets time pass: starts the next round when it is due and none is under way, and looks at the
     /// orders that wait. Returns when to call again, by `CLOCK_BOOTTIME`.
     pub fn tick(&mut self, reading: ClockReading) -> Result<Span, LedgerError> {
+        // A person at the box may have reset it.
+        self.high_water = self.ledger.fact(Fact::HighWater)?;
         let moment = self.moment(reading);
+        self.settle_doubt(moment)?;
+        self.report_step(moment)?;
         if reading.boottime >= self.next_round {
             self.next_round = after(reading.boottime, self.round_interval);
             // Rounds that take longer than their interval do not pile up.
@@ -274,23 +279,32 @@ impl Engine {
         moment: Moment,
         change: impl FnOnce(&Tx<'_>, &Author) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
-        use compliance_protocol::clock::ClockSource::Kernel;
         let later = moment.now.at().filter(|at| self.high_water.is_none_or(|mark| *at > mark));
-        let vouched = matches!(moment.now, TrustedNow::Known { source: Kernel, .. });
         let author = &self.author;
         let result = self.ledger.commit(|tx| {
             if let Some(at) = later {
                 tx.set_fact(Fact::HighWater, &at.to_string())?;
             }
-            let result = change(tx, author)?;
-            if vouched {
-                tx.clear_fact(Fact::KernelClockOnly)?;
-            }
-            Ok(result)
+            change(tx, author)
         })?;
         self.high_water = later.or(self.high_water);
-        self.kernel_clock_only &= !vouched;
         Ok(result)
+    }
+
+    /// A clock behind the latest time ever trusted is reported, once until it is right again.
+    fn report_step(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let before = std::mem::replace(&mut self.step_reported, moment.stepped_back);
+        if before || !moment.stepped_back {
+            return Ok(());
+        }
+        let detail = "the machine's clock is behind the latest time that was ever trusted";
+        let trigger = Trigger::of(TriggerKind::Event);
+        let draft = self.draft(trigger, Outcome::Alert, "clock_stepped_back", detail, moment);
+        self.record(moment, |tx, author| tx.append(author, draft))
+    }
+
+    fn log_size(&self) -> Result<u64, LedgerError> {
+        Ok(self.ledger.log_head()?.map_or(0, |head| head.size))
     }
 
     fn draft(
@@ -326,6 +340,7 @@ impl Engine {
             trust: &self.trust,
             machine: &self.machine,
             baseline: self.baseline.as_ref().ok().map(|in_force| &*in_force.baseline),
+            heal: &self.heal,
             windows: &self.windows,
             doing,
             now: moment.now,

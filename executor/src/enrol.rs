@@ -1,5 +1,6 @@
 //! Enrolment: the appliance makes its own keys. The evidence key never leaves it.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use compliance_daemon::files;
@@ -55,7 +56,10 @@ pub fn enrol(config: &Config, random: &mut Random) -> Result<Enrolled, EnrolErro
             return Err(EnrolError::Enrolled(dir.join(name)));
         }
     }
-    std::fs::create_dir_all(dir)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
         .map_err(|source| EnrolError::Write { path: dir.clone(), source })?;
     let tls = generate(random)?;
     let evidence = generate(random)?;

@@ -6,10 +6,11 @@ use compliance_protocol::clock::{ClockEvidence, ClockReading, ClockSource, Trust
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Payload as _;
 use compliance_protocol::evidence::{
-    ActionRecord, Bundle, BundleType, Finding, Mode, Outcome, Rollback, Software, State, System,
-    Trigger,
+    ActionRecord, Bundle, BundleType, Finding, MAX_BUNDLE, Mode, Outcome, Rollback, SignedBundle,
+    Software, State, System, Trigger,
 };
 use compliance_protocol::gate::Gate;
+use compliance_protocol::json::JsonError;
 use compliance_protocol::name::{BootId, Id, Site, Tenant};
 use compliance_protocol::order::Order;
 use compliance_protocol::time::Timestamp;
@@ -173,6 +174,18 @@ impl Draft {
         Self { gates, ..self }
     }
 
+    /// Without the facts.
+    fn bare(self) -> Self {
+        let detail = format!("{} (the facts could not be written down)", self.detail);
+        Self {
+            findings: Vec::new(),
+            pre: Map::new(),
+            post: Map::new(),
+            detail: detail.chars().take(500).collect(),
+            ..self
+        }
+    }
+
     /// When it is tried again.
     #[must_use]
     pub fn retry_after(self, at: Timestamp) -> Self {
@@ -180,16 +193,46 @@ impl Draft {
     }
 }
 
+/// A place in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The chain.
+    pub ledger_id: Id,
+    /// The sequence.
+    pub sequence: u64,
+    /// The digest of the bundle before.
+    pub previous_sha256: Option<Digest>,
+}
+
 impl Author {
-    /// The bundle that `draft` becomes at its place in the chain.
-    pub fn bundle(
+    /// The signed bundle that `draft` becomes at its place in the chain. Facts that cannot be written down,
+    /// or are too many, are left out and that is said: what happened must leave evidence whatever a host
+    /// may hold.
+    pub fn sign(
         &self,
         draft: Draft,
-        ledger_id: Id,
-        sequence: u64,
-        previous_sha256: Option<Digest>,
+        place: Place,
         last_order_sequence: u64,
-    ) -> Bundle {
+    ) -> Result<(Bundle, SignedBundle), JsonError> {
+        let bare = draft.clone().bare();
+        let bundle = self.bundle(draft, place, last_order_sequence);
+        match compliance_signing::sign_bundle(&bundle, &self.key) {
+            Ok(signed) if signed.json.as_slice().len() <= MAX_BUNDLE => Ok((bundle, signed)),
+            refused => {
+                let why = refused.err().map_or_else(|| "too large".to_owned(), |e| e.to_string());
+                tracing::error!(
+                    why,
+                    "facts are left out of the evidence: they cannot be written down"
+                );
+                let bundle = self.bundle(bare, place, last_order_sequence);
+                let signed = compliance_signing::sign_bundle(&bundle, &self.key)?;
+                Ok((bundle, signed))
+            }
+        }
+    }
+
+    fn bundle(&self, draft: Draft, place: Place, last_order_sequence: u64) -> Bundle {
+        let Place { ledger_id, sequence, previous_sha256 } = place;
         let lasted = draft.finished.reading.boottime.as_millis()
             - draft.started.reading.boottime.as_millis();
         Bundle {

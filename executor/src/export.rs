@@ -35,6 +35,23 @@ pub enum ExportError {
     Ledger(#[from] LedgerError),
 }
 
+/// Ledgers that were moved aside beside `path`: their evidence is in no export of it.
+pub fn moved_aside(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned() + ".damaged-";
+    let folder = path.parent().unwrap_or_else(|| Path::new(".")).read_dir();
+    let mut found: Vec<_> = folder
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&name)))
+        .filter(|path| {
+            !path.to_string_lossy().ends_with("-wal") && !path.to_string_lossy().ends_with("-shm")
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// Writes all bundles, their receipts and the two public keys into `dir`; how many bundles there were.
 pub fn export(
     ledger: &Ledger,

@@ -30,7 +30,7 @@ use rusqlite::{
     Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
 };
 
-use crate::evidence::{Author, Draft};
+use crate::evidence::{Author, Draft, Place};
 
 const VERSION: i64 = 1;
 
@@ -253,8 +253,8 @@ impl Tx<'_> {
         let previous = last.map(|last| last.sha256);
         let last_order = self.last_sequence(author.epoch)?;
         let chain = self.chain.get();
-        let bundle = author.bundle(draft, chain, sequence, previous, last_order);
-        let signed = compliance_signing::sign_bundle(&bundle, &author.key)?;
+        let place = Place { ledger_id: chain, sequence, previous_sha256: previous };
+        let (bundle, signed) = author.sign(draft, place, last_order)?;
         tracing::info!(
             sequence,
             outcome = bundle.outcome.code(),

@@ -4,6 +4,7 @@
 //! resolution in its dependency tree.
 
 pub mod admit;
+pub mod at_the_box;
 pub mod authorise;
 pub mod config;
 pub mod documents;

@@ -7,12 +7,10 @@ use compliance_checks::Host;
 use compliance_checks::baseline::Baseline;
 use compliance_clock as clock;
 use compliance_daemon::files;
-use compliance_protocol::clock::{stepped_back, trusted_now};
+use compliance_protocol::clock::trusted_now;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::{MAX_ENVELOPE, Verified};
-use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::name::{BootId, Id};
-use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::{Trust, TrustError};
 use compliance_signing::{PrivateKey, PrivateKeyError};
 use zeroize::Zeroizing;
@@ -20,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::config::Config;
 use crate::documents::{Machine, baseline_in_force, trust_in_force};
 use crate::engine::{Engine, Parts, Random};
-use crate::evidence::{Author, Draft, Moment};
+use crate::evidence::Author;
 use crate::ledger::{Fact, Ledger, LedgerError};
 use crate::observe::{Observed, observe};
 
@@ -131,32 +129,6 @@ pub fn documents(config: &Config) -> Result<(Trust, Result<Baseline, String>, Le
     Ok((trust, baseline.map(Verified::into_value), ledger))
 }
 
-/// Heals nothing until then: for a person at the box. The resident executor sees it at its next round.
-pub fn pause(config: &Config, length: Span, mut random: Random) -> Result<Timestamp, LoadError> {
-    let mut ledger = Ledger::join(&config.ledger())?;
-    let trust = trust_in_force(trust(config)?, &ledger)?;
-    let author = author(config, evidence_key(config)?, &trust)?;
-    let mut bytes = [0; 10];
-    random(&mut bytes);
-    let reading = clock::read();
-    let high_water: Option<Timestamp> = ledger.fact(Fact::HighWater)?;
-    let at = Moment {
-        reading,
-        now: trusted_now(reading, None, high_water),
-        stepped_back: stepped_back(reading, high_water),
-    };
-    // A clock that starts in the past must not make a pause that is over already.
-    let until = high_water.into_iter().fold(at.stamp(), Timestamp::max).plus(length);
-    let detail = format!("paused at the box: nothing is healed without an order until {until}");
-    let trigger = Trigger::of(TriggerKind::Event);
-    let draft = Draft::new(trigger, Outcome::Alert, "paused", detail, at, bytes);
-    ledger.commit(|tx| {
-        tx.set_fact(Fact::PauseUntil, &until.to_string())?;
-        tx.append(&author, draft)
-    })?;
-    Ok(until)
-}
-
 /// Runs the six checks once.
 pub fn look(
     baseline: &Result<Baseline, String>,
@@ -178,13 +150,13 @@ pub fn random() -> Random {
     })
 }
 
-fn evidence_key(config: &Config) -> Result<PrivateKey, LoadError> {
+pub(crate) fn evidence_key(config: &Config) -> Result<PrivateKey, LoadError> {
     let path = config.evidence_key();
     let pem = Zeroizing::new(read_text(&path)?);
     PrivateKey::from_pem(&pem).map_err(|source| LoadError::Key { path, source })
 }
 
-fn author(config: &Config, key: PrivateKey, trust: &Trust) -> Result<Author, LoadError> {
+pub(crate) fn author(config: &Config, key: PrivateKey, trust: &Trust) -> Result<Author, LoadError> {
     if key.public() != trust.roles.evidence {
         return Err(LoadError::OtherKey(config.evidence_key()));
     }
@@ -206,7 +178,7 @@ fn closure_baseline(config: &Config) -> Result<Vec<u8>, String> {
 }
 
 /// The trust file that the system closure brings.
-fn trust(config: &Config) -> Result<Trust, LoadError> {
+pub(crate) fn trust(config: &Config) -> Result<Trust, LoadError> {
     let path = config.trust.clone();
     let bytes = files::read(&path, MAX_ENVELOPE)
         .map_err(|source| LoadError::Read { path: path.clone(), source })?;

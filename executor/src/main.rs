@@ -11,7 +11,7 @@ use compliance_checks::{Verdict, baseline::Baseline};
 use compliance_daemon::{config, log};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
-use compliance_executor::{enrol, load, serve, socket, table};
+use compliance_executor::{at_the_box, enrol, export, load, serve, socket, table};
 
 const HELP: &str = "\
 compliance-executor: verifies, observes, decides, heals, signs
@@ -21,6 +21,7 @@ compliance-executor: verifies, observes, decides, heals, signs
   enrol --config FILE [--json]    make this appliance's keys; prints what the control plane needs
   export DIR --config FILE        write all evidence as files that anybody can verify
   pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
+  reset-clock --config FILE       forget the latest time ever trusted; leaves an alert
   check-config --config FILE      say whether the configuration is valid
 
 Exit codes: 0 it holds, 1 it does not, 2 it could not be done.
@@ -66,13 +67,28 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             let dir = arguments.word.context("export needs a directory")?;
             let (trust, _, ledger) = load::documents(&config)?;
             let evidence = &trust.roles.evidence;
-            let count = compliance_executor::export::export(&ledger, evidence, &trust.log, &dir)?;
-            print(&format!("{count} bundles in {}\n", dir.display()))
+            let count = export::export(&ledger, evidence, &trust.log, &dir)?;
+            print(&format!("{count} bundles in {}\n", dir.display())).and_then(|code| {
+                match export::moved_aside(&config.ledger()).as_slice() {
+                    [] => Ok(code),
+                    [aside, ..] => bail!(
+                        "not all evidence is in it: a damaged ledger lies in {}",
+                        aside.display()
+                    ),
+                }
+            })
         }
         "pause" => {
             let length = arguments.length.context("pause needs --for DURATION, such as 4h")?;
-            let until = load::pause(&config, length, load::random())?;
+            let until = at_the_box::pause(&config, length, load::random())?;
             print(&format!("nothing is healed without an order until {until}\n"))
+        }
+        "reset-clock" => {
+            let forgotten = at_the_box::reset_clock(&config, load::random())?;
+            let mark = forgotten.map_or_else(|| "no time".to_owned(), |mark| mark.to_string());
+            print(&format!(
+                "{mark} was the latest time ever trusted; the next source is believed\n"
+            ))
         }
         "check-config" => print(&format!("{} is valid\n", path.display())),
         other => bail!("there is no command {other:?}\n\n{HELP}"),

@@ -1,6 +1,6 @@
 //! The answer to a poll: a fresh, signed head, and the orders that it lists.
 
-use compliance_protocol::feed::{FeedHead, Nonce, OpenOrder};
+use compliance_protocol::feed::{FeedHead, LogState, Nonce, OpenOrder};
 use compliance_protocol::wire::{MAX_BODY, PollAnswer};
 use compliance_signing::sign;
 use serde::Deserialize;
@@ -52,6 +52,7 @@ pub fn answer(
         id: order.id,
         payload_sha256: order.payload_sha256,
     };
+    let log = view.log_head()?;
     let head = FeedHead {
         tenant: app.tenant.clone(),
         site: site.name.clone(),
@@ -61,9 +62,9 @@ pub fn answer(
         highest_sequence: view.issued(site)?.highest,
         open: open.iter().map(listed).collect(),
         evidence_head: view.evidence_head(site)?,
+        log: LogState { size: log.size, root: log.root },
     };
     let feed = raw(String::from_utf8_lossy(&sign(&head, &[&app.feed_key])?).into_owned())?;
-    let log = view.log_head()?;
     Ok(PollAnswer {
         feed,
         orders: handed_over(open)?,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::{Span, Timestamp};
 
-/// A clock further behind the high-water mark than this is reported and not trusted.
+/// A clock further behind the high-water mark than this is reported.
 pub const STEP_TOLERANCE: Span = Span::from_secs(60);
 
 /// A jump forward beyond this needs both sources.
@@ -87,8 +87,7 @@ pub fn trusted_now(
     head: Option<HeadMark>,
     high_water: Option<Timestamp>,
 ) -> TrustedNow {
-    let kernel =
-        (reading.synchronised && !stepped_back(reading, high_water)).then_some(reading.wall);
+    let kernel = reading.synchronised.then_some(reading.wall);
     let feed = head.map(|mark| mark.now(reading.boottime));
     let jumped = |at: Timestamp| high_water.is_some_and(|mark| at.since(mark) > MAX_JUMP);
     let agree =

@@ -104,6 +104,19 @@ pub struct FeedHead {
     pub open: Vec<OpenOrder>,
     /// The newest evidence that the control plane holds of this site.
     pub evidence_head: Option<EvidenceHead>,
+    /// Where the evidence log stands. A checkpoint alone may be an old one, brought again by a courier;
+    /// this one is as fresh as the head.
+    pub log: LogState,
+}
+
+/// Where the evidence log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogState {
+    /// How many entries it has.
+    pub size: u64,
+    /// The root of its tree (RFC 6962 §2.1).
+    pub root: Digest,
 }
 
 impl Payload for FeedHead {

@@ -99,6 +99,8 @@ pub enum Answer {
     Feed {
         /// The head verified and answers the outstanding ticket.
         fresh: bool,
+        /// How far the evidence log is verified now: a proof from there is wanted with receipts.
+        log_size: u64,
     },
     /// To [`Request::Pending`].
     Pending {
@@ -109,6 +111,8 @@ pub enum Answer {
     Receipts {
         /// How many receipts verified and were recorded.
         recorded: u64,
+        /// How far the evidence log is verified now.
+        log_size: u64,
     },
     /// To [`Request::Event`].
     Event {},

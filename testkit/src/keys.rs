@@ -90,6 +90,7 @@ impl Keys {
                 jobs: vec![BackupJob {
                     name: "records".parse().unwrap(),
                     status_file: STATUS_FILE.parse().unwrap(),
+                    archive_dir: None,
                     max_age_h: 48,
                     restore_test_max_age_d: None,
                     run: Run::Argv(vec![BACKUP_PROGRAM.to_owned()].try_into().unwrap()),

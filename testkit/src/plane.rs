@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, SignedBundle};
-use compliance_protocol::feed::{EvidenceHead, FeedHead, OpenOrder, Ticket};
+use compliance_protocol::feed::{EvidenceHead, FeedHead, LogState, OpenOrder, Ticket};
 use compliance_protocol::local::Request;
 use compliance_protocol::time::Timestamp;
 use compliance_protocol::tlog::{
@@ -69,6 +69,7 @@ impl FakePlane {
             highest_sequence: self.open.iter().map(|(form, _)| form.sequence()).max().unwrap_or(0),
             open: open.collect(),
             evidence_head: self.evidence_head(),
+            log: LogState { size: self.size(), root: self.root() },
         }
     }
 
@@ -144,7 +145,7 @@ impl FakePlane {
 
     /// The log's signed checkpoint.
     pub fn checkpoint(&self) -> String {
-        let root = root(self.size(), self.node()).unwrap();
+        let root = self.root();
         let origin = self.trust.log.name().to_owned();
         let checkpoint = Checkpoint::new(&origin, self.size(), root).unwrap();
         sign_checkpoint(&checkpoint, &self.keys.checkpoint).unwrap()
@@ -173,6 +174,10 @@ impl FakePlane {
         self.nodes.extend(new.into_iter().map(|(level, index, hash)| ((level, index), hash)));
         self.entries.push(entry);
         self.entries.len() - 1
+    }
+
+    fn root(&self) -> Digest {
+        root(self.size(), self.node()).unwrap()
     }
 
     fn size(&self) -> u64 {

@@ -31,7 +31,7 @@ impl Ledger {
     fn answer(&mut self, request: &Request) -> Answer {
         match request {
             Request::Ticket {} => Answer::Ticket { ticket: ticket(self.time) },
-            Request::Feed { .. } => Answer::Feed { fresh: true },
+            Request::Feed { .. } => Answer::Feed { fresh: true, log_size: 0 },
             Request::Pending { .. } => {
                 self.sent = self.pending.min(self.batch);
                 Answer::Pending { bundles: (0..self.sent).map(bundle).collect() }
@@ -39,7 +39,7 @@ impl Ledger {
             Request::Receipts { results, .. } => {
                 assert_eq!(results.len(), usize::from(self.sent), "a result for each bundle sent");
                 self.pending -= self.sent;
-                Answer::Receipts { recorded: u64::from(std::mem::take(&mut self.sent)) }
+                Answer::Receipts { recorded: u64::from(std::mem::take(&mut self.sent)), log_size: 0 }
             }
             Request::Event { .. } => Answer::Event {},
             Request::Status {} => {

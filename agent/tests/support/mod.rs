@@ -150,7 +150,7 @@ pub fn to_the_poll() -> [Event; 2] {
 /// From sleep to the question for evidence.
 pub fn to_the_evidence() -> [Event; 4] {
     let [woke, ticket] = to_the_poll();
-    [woke, ticket, ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true })]
+    [woke, ticket, ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]
 }
 
 pub fn pending(bundles: Vec<SignedBundle>) -> Event {
@@ -158,5 +158,5 @@ pub fn pending(bundles: Vec<SignedBundle>) -> Event {
 }
 
 pub fn recorded(recorded: u64) -> Event {
-    Event::Answered(Answer::Receipts { recorded })
+    Event::Answered(Answer::Receipts { recorded, log_size: 0 })
 }

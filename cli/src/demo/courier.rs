@@ -71,7 +71,7 @@ impl Courier {
             consistency: answer.consistency,
         };
         match self.ask(&request).await? {
-            Answer::Feed { fresh: true } => Ok(()),
+            Answer::Feed { fresh: true, .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
@@ -109,7 +109,9 @@ impl Courier {
 fn unexpected(answer: &Answer) -> Failure {
     match answer {
         Answer::Error { detail } => Failure::Socket(detail.clone()),
-        Answer::Feed { fresh: false } => Failure::Socket("the feed head is not taken".to_owned()),
+        Answer::Feed { fresh: false, .. } => {
+            Failure::Socket("the feed head is not taken".to_owned())
+        }
         _ => Failure::Socket("the answer is to another question".to_owned()),
     }
 }

@@ -13,6 +13,9 @@ use crate::documents::Offered;
 use crate::evidence::Moment;
 use crate::ledger::{Document, Fact, LedgerError, OrderRow, OrderState};
 
+/// What is known of the evidence log that a trust file names.
+const LOG_FACTS: [Fact; 3] = [Fact::LogSize, Fact::LogRoot, Fact::LogRewritten];
+
 impl Engine {
     pub(super) fn take_baseline(
         &mut self,
@@ -54,12 +57,12 @@ impl Engine {
         }
         let detail = format!("trust file version {} is in force", next.version);
         let draft = self.order_draft(row, Outcome::Success, "trust_updated", detail, moment);
+        let followed = self.trust.log.clone();
         self.record(moment, |tx, author| {
             tx.keep_document(Document::Trust, next.version, &offered.bytes)?;
-            // The log that this file names is believed from here on, whatever the last one did.
-            for fact in [Fact::LogSize, Fact::LogRoot, Fact::LogRewritten] {
-                tx.clear_fact(fact)?;
-            }
+            // Another log is followed from its own beginning; the same one from where it was.
+            let facts = if next.log == followed { &[][..] } else { &LOG_FACTS[..] };
+            facts.iter().try_for_each(|fact| tx.clear_fact(*fact))?;
             tx.set_order(row.epoch, row.sequence, OrderState::Done)?;
             tx.append(author, draft)
         })?;

@@ -1,17 +1,21 @@
 //! Tickets, feed heads, and the orders that come with them.
 
+use std::collections::BTreeSet;
+
 use compliance_protocol::bytes::Bytes;
 use compliance_protocol::clock::HeadMark;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Envelope;
 use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
-use compliance_protocol::feed::{FeedHead, MAX_OPEN, Nonce, TICKET_LIFE, Ticket};
+use compliance_protocol::feed::{
+    FeedHead, LogState, MAX_OPEN, Nonce, OpenOrder, TICKET_LIFE, Ticket,
+};
 use compliance_protocol::local::Answer;
 use compliance_protocol::order::Refusal;
 use compliance_protocol::time::Timestamp;
 
 use super::{Engine, Outstanding};
-use crate::admit::{self, Identified, Place, Rejection};
+use crate::admit::{self, Place, Rejection};
 use crate::evidence::Moment;
 use crate::ledger::{Fact, LedgerError};
 
@@ -25,41 +29,46 @@ impl Engine {
         (self.random)(&mut nonce);
         let nonce = Nonce::from_random(nonce);
         self.ticket = Some(Outstanding { nonce, given: moment.reading.boottime });
-        self.log_base = self.ledger.log_head()?;
-        let time = self.high_water.into_iter().fold(moment.stamp(), Timestamp::max);
+        // When nobody knows the time, the latest one ever trusted is nearer to it than a clock that may
+        // say any year.
+        let wall = moment.reading.wall;
+        let time = moment.now.at().or(self.high_water).unwrap_or(wall);
+        let time = self.high_water.into_iter().fold(time, Timestamp::max);
         Ok(Answer::Ticket {
             ticket: Ticket {
                 nonce,
                 after: self.ledger.last_sequence(self.trust.epoch)?,
-                log_size: self.log_base.map_or(0, |head| head.size),
+                log_size: self.log_size()?,
                 time,
             },
         })
     }
 
-    /// Takes a head if it verifies and answers the outstanding ticket, and then the orders. Whether it did.
+    /// Takes a head if it verifies and answers the outstanding ticket, and then the orders. Where it says
+    /// that the evidence log stands; nothing if it is not taken.
     pub(super) fn take_feed(
         &mut self,
         head: &[u8],
         orders: &[Bytes],
         moment: Moment,
-    ) -> Result<bool, LedgerError> {
+    ) -> Result<Option<LogState>, LedgerError> {
         let head = match self.verify_head(head, moment) {
             Ok(head) => head,
             Err(detail) => {
                 tracing::warn!(detail, "the feed head is refused");
                 let digest = Digest::of(head);
                 self.refuse("feed_refused", &detail, digest, Outcome::Alert, moment)?;
-                return Ok(false);
+                return Ok(None);
             }
         };
         // The head tells the time from here on, unless it shows that the ledger was set back.
         self.notice_rollback(head.evidence_head.as_ref(), self.moment(moment.reading))?;
         let moment = self.moment(moment.reading);
         self.withdraw_unlisted(&head, moment)?;
+        self.report_gaps(&head, moment)?;
         self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;
         self.consider_orders(moment)?;
-        Ok(true)
+        Ok(Some(head.log))
     }
 
     fn verify_head(&mut self, bytes: &[u8], moment: Moment) -> Result<FeedHead, String> {
@@ -96,43 +105,83 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let mut ours = Vec::new();
+        let mut handed = BTreeSet::new();
         for bytes in orders {
+            handed.extend(
+                Envelope::parse(bytes.as_slice()).map(|envelope| envelope.claimed_sha256()),
+            );
             match admit::identify(bytes.as_slice(), &self.trust) {
                 Ok(order) => ours.push(order),
                 Err(rejection) => self.reject(&rejection, moment)?,
             }
         }
-        ours.sort_by_key(|order| order.header().sequence);
-        if self.handover_is_incomplete(head, &ours)? {
-            let digest = Digest::of(head.nonce.to_string().as_bytes());
-            let detail = "orders were handed over without a lower one that the feed head lists: none is taken";
-            return self.refuse("incomplete_handover", detail, digest, Outcome::Alert, moment);
+        if let Some(withheld) = self.withheld(head, &handed)? {
+            let detail = format!(
+                "the feed head lists order {withheld}, and it was not handed over: none after it is taken"
+            );
+            let digest = Digest::of(format!("withheld {withheld}").as_bytes());
+            self.refuse("incomplete_handover", &detail, digest, Outcome::Alert, moment)?;
+            ours.clear();
         }
+        ours.sort_by_key(|order| order.header().sequence);
         for order in ours {
             let place = admit::place(&order, &self.ledger.seen(self.trust.epoch)?)?;
             match place {
                 Place::Known => {}
                 Place::Refused(rejection) => self.reject(&rejection, moment)?,
+                Place::Free if order.header().sequence > head.highest_sequence => {
+                    let rejection = Rejection {
+                        refusal: Refusal::NotListed,
+                        digest: order.payload_sha256(),
+                        detail: "the feed head is older than the order".to_owned(),
+                    };
+                    self.reject(&rejection, moment)?;
+                }
                 Place::Free => self.consume(&order, head, moment)?,
             }
         }
         Ok(())
     }
 
-    /// Whether, below the highest order handed over, the head lists one that was not.
-    fn handover_is_incomplete(
+    /// The lowest order that the head lists as open, that is not consumed, and that was not handed over
+    /// although it had to be: all lower ones come with a higher one, and the lowest always comes.
+    fn withheld(
         &self,
         head: &FeedHead,
-        handed: &[Identified],
-    ) -> Result<bool, LedgerError> {
+        handed: &BTreeSet<Digest>,
+    ) -> Result<Option<u64>, LedgerError> {
         let last = self.ledger.last_sequence(self.trust.epoch)?;
-        let Some(highest) = handed.last().map(|order| order.header().sequence) else {
-            return Ok(false);
-        };
-        let wanted =
-            head.open.iter().filter(|open| open.sequence > last && open.sequence < highest);
-        let brought = |digest| handed.iter().any(|order| order.payload_sha256() == digest);
-        Ok(wanted.map(|open| open.payload_sha256).any(|digest| !brought(digest)))
+        let wanted: Vec<_> = head.open.iter().filter(|open| open.sequence > last).collect();
+        let brought = |open: &&OpenOrder| handed.contains(&open.payload_sha256);
+        let missing = wanted.iter().position(|open| !brought(open));
+        let later = missing.is_some_and(|at| wanted.iter().skip(at).any(brought));
+        let first = missing == Some(0);
+        Ok(missing
+            .filter(|_| later || first)
+            .and_then(|at| wanted.get(at))
+            .map(|open| open.sequence))
+    }
+
+    /// Reports the sequences that were issued, that the head does not list, and that were never seen here.
+    fn report_gaps(&mut self, head: &FeedHead, moment: Moment) -> Result<(), LedgerError> {
+        let mut next = self.ledger.last_sequence(self.trust.epoch)?.saturating_add(1);
+        let mut gaps = Vec::new();
+        let listed =
+            head.open.iter().map(|open| open.sequence).filter(|sequence| *sequence >= next);
+        for sequence in listed.chain([head.highest_sequence.saturating_add(1)]).collect::<Vec<_>>()
+        {
+            if sequence > next {
+                gaps.push((next, sequence - 1));
+            }
+            next = next.max(sequence.saturating_add(1));
+        }
+        for (from, to) in gaps {
+            let digest = Digest::of(format!("gap {} {from} {to}", self.trust.epoch).as_bytes());
+            let detail =
+                format!("orders {from} to {to} were issued, and the feed head does not list them");
+            self.refuse("order_gap", &detail, digest, Outcome::Alert, moment)?;
+        }
+        Ok(())
     }
 
     fn reject(&mut self, rejection: &Rejection, moment: Moment) -> Result<(), LedgerError> {
@@ -142,7 +191,7 @@ impl Engine {
 
     /// Records a refusal that consumes nothing: once for the same bytes, and a few an hour; beyond that
     /// they are counted.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         reason: &str,
         detail: &str,

@@ -1,12 +1,17 @@
 //! A ledger whose past is lost: new, damaged, or set back.
 
+use compliance_protocol::clock::{ClockSource, TrustedNow};
 use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::feed::EvidenceHead;
 use compliance_protocol::name::Id;
 
 use super::Engine;
 use crate::evidence::Moment;
+use crate::gates::Attempt;
 use crate::ledger::{Fact, LedgerError, Opened};
+
+/// What "the ledger was set back" is counted by: it is believed once a day.
+const SET_BACK: &str = "ledger:set_back";
 
 impl Engine {
     /// Says how the ledger came to be open, if it is not the one that was here before.
@@ -43,6 +48,22 @@ impl Engine {
         })
     }
 
+    /// As soon as the kernel vouches for the time, orders are taken again: those issued from then on.
+    pub(super) fn settle_doubt(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let TrustedNow::Known { at, source: ClockSource::Kernel } = moment.now else {
+            return Ok(());
+        };
+        if !self.kernel_clock_only {
+            return Ok(());
+        }
+        self.record(moment, |tx, _| {
+            tx.set_fact(Fact::OrdersAfter, &at.to_string())?;
+            tx.clear_fact(Fact::KernelClockOnly)
+        })?;
+        self.kernel_clock_only = false;
+        Ok(())
+    }
+
     /// The control plane holds evidence of ours that this ledger does not: it was set back.
     pub(super) fn notice_rollback(
         &mut self,
@@ -53,6 +74,12 @@ impl Engine {
         if !self.ledger.lacks(theirs)? {
             return Ok(());
         }
+        // The head is the control plane's word alone. Were it false, it could make us start chains all day.
+        let once = Attempt { at: moment.reading.wall, healed: true };
+        if !self.ledger.attempts(SET_BACK, moment.reading.wall)?.is_empty() {
+            return Ok(());
+        }
+        self.record(moment, |tx, _| tx.count_attempt(SET_BACK, once))?;
         let fresh = self.fresh_id(moment);
         let detail = "the control plane holds evidence that this ledger does not: it was set back";
         self.report_new_chain(detail, Some(fresh), moment)

@@ -5,7 +5,7 @@ use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
 use compliance_protocol::feed::FeedHead;
 use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::order::{Order, Refusal};
-use compliance_protocol::time::Span;
+use compliance_protocol::time::{Span, Timestamp};
 
 use super::{Doing, Engine, Job, facts_of};
 use crate::admit::{self, Identified, Ruling};
@@ -27,9 +27,8 @@ impl Engine {
         head: &FeedHead,
         moment: Moment,
     ) -> Result<(), LedgerError> {
-        let last = self.ledger.last_sequence(self.trust.epoch)?;
-        let gap = self.gap_alert(last, order.header().sequence, moment);
-        let (state, accepted, ending) = match admit::rule(order, head, moment.now) {
+        let ruling = self.remembering(order, admit::rule(order, head, moment.now))?;
+        let (state, accepted, ending) = match ruling {
             Ruling::Accepted(_) => (OrderState::Waiting, true, None),
             Ruling::ClockUnknown => (OrderState::Waiting, false, None),
             Ruling::Refused(refusal, detail) => {
@@ -41,7 +40,7 @@ impl Engine {
         };
         self.record(moment, |tx, author| {
             tx.consume(order.header(), order.payload_sha256(), order.envelope(), state, accepted)?;
-            gap.into_iter().chain(ending).try_for_each(|draft| tx.append(author, draft))
+            ending.map_or(Ok(()), |draft| tx.append(author, draft))
         })
     }
 
@@ -82,6 +81,7 @@ impl Engine {
         } else {
             admit::rule_on_time(&order, moment.now)
         };
+        let ruling = self.remembering(&order, ruling)?;
         let verified = match ruling {
             Ruling::Accepted(verified) => verified,
             Ruling::ClockUnknown => {
@@ -116,7 +116,7 @@ impl Engine {
             Err((refusal, detail)) => self.refuse_order(row, refusal, detail, moment),
             Ok(Work::Act(Decision::Hold(gates))) => self.hold(row, gates, moment),
             Ok(Work::Act(Decision::Go(permit, gates))) => {
-                let check = check_of(permit.effect());
+                let check = permit.effect().check();
                 if self.rounds.report(check).is_none() {
                     // Whether it helps is judged by how things were before: the first look comes first.
                     return Ok(());
@@ -261,13 +261,19 @@ impl Engine {
         self.draft(IntentTrigger::from(row).evidence(), outcome, reason, detail, moment)
     }
 
-    /// An alert for the sequences that are skipped for good.
-    fn gap_alert(&mut self, last: u64, sequence: u64, moment: Moment) -> Option<Draft> {
-        let (from, to) = (last + 1, sequence.checked_sub(1)?);
-        (from <= to).then(|| {
-            let detail =
-                format!("orders {from} to {to} were never brought, and now cannot be any more");
-            self.draft(Trigger::of(TriggerKind::Event), Outcome::Alert, "order_gap", detail, moment)
+    /// A ledger whose past is lost may have forgotten that an order was carried out: what was issued
+    /// before it began must be issued anew.
+    fn remembering(&self, order: &Identified, ruling: Ruling) -> Result<Ruling, LedgerError> {
+        let since: Option<Timestamp> = self.ledger.fact(Fact::OrdersAfter)?;
+        Ok(match (ruling, since) {
+            (Ruling::Accepted(_), Some(since)) if order.header().issued_at <= since => {
+                let detail = format!(
+                    "it was issued before {since}, when this ledger lost its past and with it whether \
+                     the order was carried out: issue it anew"
+                );
+                Ruling::Refused(Refusal::Policy, detail)
+            }
+            (ruling, _) => ruling,
         })
     }
 }
@@ -304,13 +310,6 @@ fn trigger_of(order: &Identified) -> Trigger {
         order_id: Some(order.header().id),
         order_sequence: Some(order.header().sequence),
         order_sha256: Some(order.payload_sha256()),
-    }
-}
-
-fn check_of(effect: &Effect) -> CheckId {
-    match effect {
-        Effect::RestartUnit { .. } => CheckId::Services,
-        Effect::RunBackup(_) => CheckId::Backups,
     }
 }
 

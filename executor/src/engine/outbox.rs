@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
+use compliance_protocol::feed::LogState;
 use compliance_protocol::name::Id;
 use compliance_protocol::tlog::{
     SignedCheckpoint, TlogProof, VerifiedCheckpoint, verify_consistency,
@@ -15,51 +16,73 @@ use crate::evidence::Moment;
 use crate::ledger::{Fact, LedgerError, LogHead, MAX_PENDING};
 
 impl Engine {
-    /// Follows the evidence log to a newer checkpoint, if it extends the last one; else reports, once,
-    /// that the control plane has rewritten history.
-    pub(super) fn follow_log(
+    /// Follows the evidence log to where a fresh feed head says it stands. When it shrank, or has another
+    /// content of the same size, the control plane has rewritten history: that is reported, and from here
+    /// on the new log is followed.
+    pub(super) fn follow_head(
         &mut self,
+        log: LogState,
         checkpoint: &str,
         consistency: &[Digest],
         moment: Moment,
     ) -> Result<(), LedgerError> {
-        let log = &self.trust.log;
-        let verified =
-            SignedCheckpoint::parse(checkpoint).and_then(|note| note.verify(log, log.name()));
-        let next = match verified {
-            Ok(next) => next,
-            Err(error) => {
-                tracing::warn!(%error, "the checkpoint is not taken");
-                return Ok(());
+        let held = self.ledger.log_head()?;
+        let rewritten = held.is_some_and(|held| {
+            log.size < held.size || (log.size == held.size && log.root != held.root)
+        });
+        if rewritten {
+            let digest = Digest::of(format!("rewritten {} {}", log.size, log.root).as_bytes());
+            let detail =
+                "the control plane's evidence log shrank, or has another content than before";
+            self.refuse("history_rewritten", detail, digest, Outcome::Alert, moment)?;
+            return self.keep_log_head(log, true, moment);
+        }
+        let shown = self
+            .verify_checkpoint(checkpoint)
+            .filter(|shown| (shown.size(), shown.root()) == (log.size, log.root));
+        match held {
+            Some(held) if log.size == held.size => Ok(()),
+            _ if shown.is_none_or(|shown| !extends(held, &shown, consistency)) => {
+                let digest = Digest::of(format!("unproven {} {}", log.size, log.root).as_bytes());
+                let detail = "the evidence log is not shown to extend the one verified before";
+                self.refuse("log_not_proven", detail, digest, Outcome::Alert, moment)
             }
-        };
-        let Some(head) = self.ledger.log_head()? else { return self.keep_log_head(&next, moment) };
-        match extends(head, &next, consistency) {
-            Ok(()) => self.keep_log_head(&next, moment),
-            Err(_) if self.extends_the_tickets_log(head, &next, consistency) => Ok(()),
-            Err(why) => self.report_rewritten(&next, why, moment),
+            _ => self.keep_log_head(log, false, moment),
         }
     }
 
-    /// The proof runs from the size in the ticket, and an answer since may have moved us on: a larger
-    /// checkpoint that extends that log is no fault, and the next poll's proof runs from where we are.
-    fn extends_the_tickets_log(
-        &self,
-        head: LogHead,
-        next: &VerifiedCheckpoint,
+    /// Follows the evidence log to the checkpoint of an upload's answer, if that is shown to extend what
+    /// was verified; the checkpoint, if so. An answer cannot be shown to be fresh, so nothing is reported.
+    pub(super) fn follow_upload(
+        &mut self,
+        checkpoint: &str,
         consistency: &[Digest],
-    ) -> bool {
-        next.size() > head.size
-            && match self.log_base {
-                None => true, // Every log extends the empty one.
-                Some(base) => base.size < head.size && extends(base, next, consistency).is_ok(),
-            }
+        moment: Moment,
+    ) -> Result<Option<VerifiedCheckpoint>, LedgerError> {
+        let held = self.ledger.log_head()?;
+        let next = self.verify_checkpoint(checkpoint);
+        let next = next.filter(|next| extends(held, next, consistency));
+        if let Some(next) = &next {
+            let log = LogState { size: next.size(), root: next.root() };
+            self.keep_log_head(log, false, moment)?;
+        }
+        Ok(next)
     }
 
-    /// Keeps the receipts that verify; how many there were.
+    fn verify_checkpoint(&self, checkpoint: &str) -> Option<VerifiedCheckpoint> {
+        let log = &self.trust.log;
+        SignedCheckpoint::parse(checkpoint)
+            .and_then(|note| note.verify(log, log.name()))
+            .inspect_err(|error| tracing::warn!(%error, "the checkpoint is not taken"))
+            .ok()
+    }
+
+    /// Keeps the receipts that verify in the log of `accepted`; how many there were. A receipt in a tree
+    /// that nobody else is shown would be worth nothing.
     pub(super) fn take_receipts(
         &mut self,
         results: &[UploadResult],
+        accepted: Option<&VerifiedCheckpoint>,
         moment: Moment,
     ) -> Result<u64, LedgerError> {
         let mut kept = Vec::new();
@@ -73,7 +96,9 @@ impl Engine {
                         refused.push(Refused { id, why, before });
                     }
                 }
-                (_, Some(receipt)) if self.receipt_holds(id, receipt)? => kept.push((id, receipt)),
+                (_, Some(receipt)) if self.receipt_holds(id, receipt, accepted)? => {
+                    kept.push((id, receipt))
+                }
                 (_, _) => {
                     tracing::warn!(%id, "a receipt does not verify; the bundle stays in the queue");
                 }
@@ -89,44 +114,34 @@ impl Engine {
         })
     }
 
-    fn receipt_holds(&self, id: Id, receipt: &str) -> Result<bool, LedgerError> {
+    fn receipt_holds(
+        &self,
+        id: Id,
+        receipt: &str,
+        accepted: Option<&VerifiedCheckpoint>,
+    ) -> Result<bool, LedgerError> {
         let Some(stored) = self.ledger.bundle(id)? else { return Ok(false) };
         let log = &self.trust.log;
-        Ok(TlogProof::parse(receipt)
-            .and_then(|proof| proof.verify(stored.signed.json.as_slice(), log, log.name()))
-            .is_ok())
+        let within = TlogProof::parse(receipt)
+            .and_then(|proof| proof.verify(stored.signed.json.as_slice(), log, log.name()));
+        Ok(within.is_ok_and(|within| Some(&within) == accepted))
     }
 
     fn keep_log_head(
         &mut self,
-        next: &VerifiedCheckpoint,
+        log: LogState,
+        rewritten: bool,
         moment: Moment,
     ) -> Result<(), LedgerError> {
-        let (size, root) = (next.size(), next.root());
-        if self.ledger.log_head()? == Some(LogHead { size, root }) || size == 0 {
+        if self.ledger.log_head()? == Some(LogHead { size: log.size, root: log.root }) {
             return Ok(());
         }
         self.record(moment, |tx, _| {
-            tx.set_fact(Fact::LogSize, &size.to_string())?;
-            tx.set_fact(Fact::LogRoot, &root.to_string())
-        })
-    }
-
-    fn report_rewritten(
-        &mut self,
-        next: &VerifiedCheckpoint,
-        why: &str,
-        moment: Moment,
-    ) -> Result<(), LedgerError> {
-        if self.ledger.fact::<Digest>(Fact::LogRewritten)?.is_some() {
-            return Ok(());
-        }
-        let detail = format!("the control plane's evidence log {why}");
-        let trigger = Trigger::of(TriggerKind::Event);
-        let draft = self.draft(trigger, Outcome::Alert, "history_rewritten", detail, moment);
-        self.record(moment, |tx, author| {
-            tx.set_fact(Fact::LogRewritten, &next.root().to_string())?;
-            tx.append(author, draft)
+            if rewritten {
+                tx.set_fact(Fact::LogRewritten, &log.root.to_string())?;
+            }
+            tx.set_fact(Fact::LogSize, &log.size.to_string())?;
+            tx.set_fact(Fact::LogRoot, &log.root.to_string())
         })
     }
 
@@ -169,19 +184,15 @@ struct Refused<'a> {
 /// The reason of the alert about bundles that the control plane does not take.
 const REPORT: &str = "evidence_refused";
 
-/// Whether the log of `next` is that of `head`, grown.
-fn extends(
-    head: LogHead,
-    next: &VerifiedCheckpoint,
-    consistency: &[Digest],
-) -> Result<(), &'static str> {
-    match next.size().cmp(&head.size) {
-        Ordering::Less => Err("shrank"),
-        Ordering::Equal if next.root() == head.root => Ok(()),
-        Ordering::Equal => Err("has another content of the same size"),
+/// Whether the log of `next` is that of `held`, the same or grown. Every log extends the empty one.
+fn extends(held: Option<LogHead>, next: &VerifiedCheckpoint, consistency: &[Digest]) -> bool {
+    let Some(held) = held.filter(|held| held.size > 0) else { return true };
+    match next.size().cmp(&held.size) {
+        Ordering::Less => false,
+        Ordering::Equal => next.root() == held.root,
         Ordering::Greater => {
-            verify_consistency(head.size, &head.root, next.size(), &next.root(), consistency)
-                .map_err(|_| "is not shown to extend the one verified before")
+            verify_consistency(held.size, &held.root, next.size(), &next.root(), consistency)
+                .is_ok()
         }
     }
 }

@@ -176,7 +176,7 @@ impl Engine {
             let attempts =
                 self.ledger.attempts(&attempt_key(report.check, subject), moment.reading.wall)?;
             let about = self.circumstances(doing.as_deref(), moment);
-            match authorise::heal(observed, subject, &self.heal, paused, &attempts, &about) {
+            match authorise::heal(observed, subject, paused, &attempts, &about) {
                 Some(Decision::Go(permit, gates)) => {
                     let effect = Some(permit.effect().clone());
                     let check = Some(report.check);

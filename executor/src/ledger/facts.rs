@@ -23,6 +23,8 @@ pub enum Fact {
     LogRoot,
     /// The root of a checkpoint that did not extend the last: already reported.
     LogRewritten,
+    /// Orders issued up to then are not carried out: whether they were before is not known.
+    OrdersAfter,
     /// Nothing is healed until then.
     PauseUntil,
     /// How many refusals were not recorded since the last alert about that.
@@ -38,6 +40,7 @@ impl Fact {
             Self::LogSize => "log_size",
             Self::LogRoot => "log_root",
             Self::LogRewritten => "log_rewritten",
+            Self::OrdersAfter => "orders_after",
             Self::PauseUntil => "pause_until",
             Self::Suppressed => "suppressed",
         }

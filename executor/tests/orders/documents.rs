@@ -1,6 +1,7 @@
 //! Trust files, baselines and pauses that come by order.
 
 use compliance_checks::baseline::{Baseline, Binding};
+use compliance_protocol::local::Answer;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::key::KeySet;
@@ -64,8 +65,8 @@ fn the_next_trust_file_is_in_force_at_once_and_after_a_restart() {
         let old =
             std::mem::replace(&mut rig.plane.keys.feed, PrivateKey::from_seed(&[50; 32]).unwrap());
         let answer = rig.plane.answer_with(&head, &ticket, Vec::new());
-        let fresh = compliance_protocol::local::Answer::Feed { fresh: true };
-        assert_eq!(rig.handle(answer), fresh);
+        let answer = rig.handle(answer);
+        assert!(matches!(answer, Answer::Feed { fresh: true, .. }), "{answer:?}");
         rig.plane.keys.feed = old;
         rig.restart(); // with the closure that still brings version 1
     }

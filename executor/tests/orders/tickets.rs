@@ -19,7 +19,7 @@ fn rig() -> (Rig, OrderForm) {
 
 fn feed(rig: &mut Rig, request: Request) -> bool {
     let fresh = match rig.handle(request) {
-        Answer::Feed { fresh } => fresh,
+        Answer::Feed { fresh, .. } => fresh,
         other => panic!("{other:?}"),
     };
     rig.settle();

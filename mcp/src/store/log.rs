@@ -15,6 +15,8 @@ use super::{SignCheckpoint, StoreError, View};
 pub struct LogHead {
     /// The number of leaves.
     pub size: u64,
+    /// The root of its tree.
+    pub root: Digest,
     /// The signed checkpoint at that size, a C2SP signed note.
     pub checkpoint: String,
 }
@@ -31,8 +33,11 @@ impl View<'_> {
     pub fn log_head(&self) -> Result<LogHead, StoreError> {
         Ok(self
             .connection
-            .prepare_cached("SELECT size, checkpoint FROM log_head")?
-            .query_row([], |row| Ok(LogHead { size: number(row, 0)?, checkpoint: row.get(1)? }))?)
+            .prepare_cached("SELECT size, root, checkpoint FROM log_head")?
+            .query_row([], |row| {
+                let root = Digest::from_bytes(row.get(1)?);
+                Ok(LogHead { size: number(row, 0)?, root, checkpoint: row.get(2)? })
+            })?)
     }
 
     /// A reader of the evidence log's nodes.
@@ -90,9 +95,9 @@ pub(super) fn seal(nodes: &Nodes<'_>, size: u64, sign: &SignCheckpoint) -> Resul
     nodes
         .connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO log_head (one, size, checkpoint) VALUES (1, ?1, ?2)",
+            "INSERT OR REPLACE INTO log_head (one, size, root, checkpoint) VALUES (1, ?1, ?2, ?3)",
         )?
-        .execute(params![int(size), checkpoint])?;
+        .execute(params![int(size), root.as_bytes(), checkpoint])?;
     Ok(())
 }
 
