@@ -86,7 +86,7 @@ async fn a_later_trust_file_is_the_next_version_and_a_new_epoch_withdraws_open_o
 }
 
 #[tokio::test]
-async fn states_come_from_evidence_and_a_silent_site_is_unknown() {
+async fn states_come_from_the_newest_evidence_and_what_is_no_state_is_unknown() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
     let mut ledger = Ledger::new("clinic-a");
@@ -94,14 +94,12 @@ async fn states_come_from_evidence_and_a_silent_site_is_unknown() {
     round.reason = "round".to_owned();
     (round.check, round.state) = (None, None);
     let states = serde_json::json!({
-        "patching": "drifted", "backups": "compliant", "firewall": "unknown", "logging": "hacked",
+        "patching": "drifted", "backups": "drifted", "firewall": "unknown", "logging": "hacked",
         "encryption": "not_applicable",
     });
     round.post.insert("states".to_owned(), states);
-    let mut bundles = vec![ledger.append(&round)];
-    bundles.extend(ledger.make(1));
-    let older = bundles[0].clone();
-    mcp.upload(&appliance, &bundles, 0).await;
+    let older = ledger.append(&round);
+    mcp.upload(&appliance, &ledger.make(1), 0).await;
     mcp.upload(&appliance, &[older], 0).await;
     let site = mcp.get("/api/v1/sites/clinic-a").await;
     for (check, state) in [
