@@ -3,7 +3,7 @@
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, VerifiedBundle};
-use compliance_protocol::order::{Action, DEFAULT_TTL};
+use compliance_protocol::order::{Action, DEFAULT_TTL, Order};
 use compliance_protocol::time::Span;
 use compliance_signing::PrivateKey;
 use serde_json::Value;
@@ -58,7 +58,7 @@ async fn forged(stage: &Stage, scene: &Scene) -> Result<Row, Failure> {
     let order = scene.operator.draft(run_backup()?, &next, DEFAULT_TTL, None)?;
     let key = PrivateKey::from_seed(&entropy::random()?).map_err(crate::Error::from)?;
     let bytes = compliance_signing::sign(&order, &[&key]).map_err(crate::Error::from)?;
-    let ended = hand_in(stage, scene, bytes.clone(), Digest::of(&bytes)).await?;
+    let ended = hand_in(stage, scene, bytes, payload_sha256(&order)?).await?;
     Ok(Row::claim("forged signature", "rejected: bad_signature", ended))
 }
 
@@ -103,8 +103,7 @@ async fn for_another_site(stage: &Stage, scene: &Scene) -> Result<Row, Failure> 
     let mut order = scene.operator.draft(run_backup()?, &next, DEFAULT_TTL, None)?;
     order.site = stage.names.other_site.clone();
     let bytes = scene.operator.sign_unchecked(&order)?;
-    let payload = compliance_protocol::json::to_canonical(&order).map_err(crate::Error::from)?;
-    let ended = hand_in(stage, scene, bytes, Digest::of(&payload)).await?;
+    let ended = hand_in(stage, scene, bytes, payload_sha256(&order)?).await?;
     Ok(Row::claim("for another site", "rejected: wrong_site", ended))
 }
 
@@ -114,7 +113,7 @@ async fn unknown_field(stage: &Stage, scene: &Scene, order: &Signed) -> Result<R
         envelope.as_object_mut()?.insert("priority".to_owned(), "high".into());
         Some(())
     })?;
-    let ended = hand_in(stage, scene, bytes.clone(), Digest::of(&bytes)).await?;
+    let ended = hand_in(stage, scene, bytes, order.payload_sha256).await?;
     Ok(Row::claim("unknown field outside", "rejected: malformed", ended))
 }
 
@@ -128,6 +127,11 @@ async fn other_keyid(stage: &Stage, scene: &Scene, order: &Signed) -> Result<Row
     Ok(Row::claim("changed keyid", "success: done", ended))
 }
 
+fn payload_sha256(order: &Order) -> Result<Digest, Failure> {
+    let payload = compliance_protocol::json::to_canonical(order).map_err(crate::Error::from)?;
+    Ok(Digest::of(&payload))
+}
+
 fn tampered(
     bytes: &[u8],
     change: impl FnOnce(&mut Value) -> Option<()>,
@@ -139,22 +143,27 @@ fn tampered(
     changed.ok_or_else(|| Failure::Unexpected("the order's envelope has another form".to_owned()))
 }
 
-/// Carries `bytes` to the executor instead of what came, and waits for the evidence about `digest`.
+/// Carries `bytes` to the executor instead of what came, and waits for the evidence of that: it names the
+/// payload that was signed, or the bytes where nobody signed one.
 async fn hand_in(
     stage: &Stage,
     scene: &Scene,
     bytes: Vec<u8>,
-    digest: Digest,
+    payload_sha256: Digest,
 ) -> Result<String, Failure> {
+    let before = scene.courier.status().await?.evidence_head.map_or(0, |head| head.sequence);
+    let names = [payload_sha256, Digest::of(&bytes)].map(Some);
     scene.courier.carry(|_| Ok(vec![bytes])).await?;
     let about = |bundle: &&VerifiedBundle| {
         let bundle = bundle.bundle();
-        bundle.trigger.order_sha256 == Some(digest) && bundle.outcome.is_terminal()
+        bundle.sequence > before
+            && names.contains(&bundle.trigger.order_sha256)
+            && bundle.outcome.is_terminal()
     };
     let key = &scene.trust.roles.evidence;
     wait::until("evidence of what the courier brought", &stage.cast, async || {
         let pending = scene.courier.pending(key).await?;
-        Ok(pending.iter().rev().find(about).map(|found| ending(found.bundle())))
+        Ok(pending.iter().find(about).map(|found| ending(found.bundle())))
     })
     .await
 }
