@@ -365,7 +365,8 @@ fn a_tampered_feed_head_is_nothing_or_the_head_itself() {
             rig.settle();
             prop_assert_eq!(rig.status().last_head_at, marked);
             assert_only_refused(&rig.evidence().split_off(before))?;
-            prop_assert!(matches!(rig.handle(answer(head)), Answer::Feed { fresh: true, .. }));
+            let taken = matches!(rig.handle(answer(head)), Answer::Feed { fresh: true, .. });
+            prop_assert!(taken);
         }
         rig.settle();
         prop_assert_eq!(rig.status().last_head_at, Some(rig.reading.wall));

@@ -63,7 +63,8 @@ pub enum ClockSource {
 /// Why nobody can say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockDoubt {
-    /// The kernel's clock is not synchronised and no feed head was verified in this boot.
+    /// The kernel's clock is not synchronised, or behind the high-water mark, and no feed head was
+    /// verified in this boot.
     NoSource,
     /// The only source jumped more than [`MAX_JUMP`] beyond the high-water mark.
     Jump,
@@ -81,26 +82,29 @@ impl TrustedNow {
 
 /// Decides what time it is (PROTOCOL §2, *trusted now*).
 ///
-/// `high_water` is the latest time that the ledger ever trusted.
+/// `high_water` is the latest time that the ledger ever trusted. A kernel clock that is behind it, or more
+/// than [`MAX_JUMP`] ahead of it, counts only where a feed head agrees with it.
 pub fn trusted_now(
     reading: ClockReading,
     head: Option<HeadMark>,
     high_water: Option<Timestamp>,
 ) -> TrustedNow {
-    let kernel = reading.synchronised.then_some(reading.wall);
     let feed = head.map(|mark| mark.now(reading.boottime));
     let jumped = |at: Timestamp| high_water.is_some_and(|mark| at.since(mark) > MAX_JUMP);
-    let agree =
-        matches!((kernel, feed), (Some(k), Some(f)) if k.since(f).as_millis().abs() <= MAX_SKEW_MS);
-    let not_before_mark = |at: Timestamp| high_water.map_or(at, |mark| mark.max(at));
-    match (kernel, feed) {
-        (Some(at), _) if !jumped(at) || agree => {
-            TrustedNow::Known { at, source: ClockSource::Kernel }
+    let near = |at: Timestamp| reading.wall.since(at).as_millis().abs() <= MAX_SKEW_MS;
+    let agree = reading.synchronised && feed.is_some_and(near);
+    let alone = reading.synchronised && !stepped_back(reading, high_water) && !jumped(reading.wall);
+    if agree || alone {
+        return TrustedNow::Known { at: reading.wall, source: ClockSource::Kernel };
+    }
+    match feed {
+        Some(at) if !jumped(at) => {
+            let at = high_water.map_or(at, |mark| mark.max(at));
+            TrustedNow::Known { at, source: ClockSource::Feed }
         }
-        (_, Some(at)) if !jumped(at) => {
-            TrustedNow::Known { at: not_before_mark(at), source: ClockSource::Feed }
+        None if !reading.synchronised || !jumped(reading.wall) => {
+            TrustedNow::Unknown(ClockDoubt::NoSource)
         }
-        (None, None) => TrustedNow::Unknown(ClockDoubt::NoSource),
         _ => TrustedNow::Unknown(ClockDoubt::Jump),
     }
 }

@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// The lowest order that the head lists as open, that is not consumed, and that was not handed over
-    /// although it had to be: all lower ones come with a higher one, and the lowest always comes.
+    /// although a higher one was.
     fn withheld(
         &self,
         head: &FeedHead,
@@ -152,14 +152,10 @@ impl Engine {
     ) -> Result<Option<u64>, LedgerError> {
         let last = self.ledger.last_sequence(self.trust.epoch)?;
         let wanted: Vec<_> = head.open.iter().filter(|open| open.sequence > last).collect();
-        let brought = |open: &&OpenOrder| handed.contains(&open.payload_sha256);
-        let missing = wanted.iter().position(|open| !brought(open));
-        let later = missing.is_some_and(|at| wanted.iter().skip(at).any(brought));
-        let first = missing == Some(0);
-        Ok(missing
-            .filter(|_| later || first)
-            .and_then(|at| wanted.get(at))
-            .map(|open| open.sequence))
+        let brought = |open: &&&OpenOrder| handed.contains(&open.payload_sha256);
+        let highest = wanted.iter().rev().find(brought).map(|open| open.sequence);
+        let missing = wanted.iter().find(|open| !brought(open)).map(|open| open.sequence);
+        Ok(missing.filter(|missing| highest.is_some_and(|highest| *missing < highest)))
     }
 
     /// Reports the sequences that were issued, that the head does not list, and that were never seen here.

@@ -103,6 +103,24 @@ impl Rig {
         self.engine = start(&self.ledger_path(), self.reading, self.boot, &self.setup, self.starts);
     }
 
+    /// A copy of the ledger as it is now, with its write-ahead log.
+    pub(crate) fn copy_ledger(&self) -> TempDir {
+        let copy = temp_dir();
+        for name in ["ledger.db", "ledger.db-wal"] {
+            let from = self.dir.path().join(name);
+            if from.exists() {
+                std::fs::copy(from, copy.path().join(name)).unwrap();
+            }
+        }
+        copy
+    }
+
+    /// The same machine with another ledger, such as an older copy of its own.
+    pub(crate) fn with_ledger(&mut self, ledger: TempDir) {
+        self.dir = ledger;
+        self.restart();
+    }
+
     /// The same ledger after the machine was restarted.
     pub(crate) fn reboot(&mut self) {
         self.boot += 1;
@@ -369,12 +387,23 @@ pub(crate) fn start(
     setup: &Setup,
     salt: u64,
 ) -> Engine {
+    try_start(path, reading, boot, setup, salt).unwrap()
+}
+
+/// As [`start`]; why not, if the ledger cannot be used.
+pub(crate) fn try_start(
+    path: &Path,
+    reading: ClockReading,
+    boot: u8,
+    setup: &Setup,
+    salt: u64,
+) -> Result<Engine, LedgerError> {
     let keys = Keys::default();
     let mut random = random(salt);
     let mut fresh = [0; 10];
     random(&mut fresh);
-    let ledger = Ledger::open(path, Id::new(reading.wall, fresh), reading.boottime).unwrap();
-    let trust = trust_in_force(setup.trust.clone(), &ledger.0).unwrap();
+    let ledger = Ledger::open(path, Id::new(reading.wall, fresh), reading.boottime)?;
+    let trust = trust_in_force(setup.trust.clone(), &ledger.0)?;
     let machine =
         Machine { running: None, machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())) };
     let closure = setup.baseline.as_ref().map_err(Clone::clone);
@@ -389,7 +418,7 @@ pub(crate) fn start(
             boot_id: format!("00000000-0000-4000-8000-0000000000{boot:02x}").parse().unwrap(),
             key: keys.evidence,
         },
-        baseline: baseline_in_force(closure, &ledger.0, &trust, &machine).unwrap(),
+        baseline: baseline_in_force(closure, &ledger.0, &trust, &machine)?,
         trust,
         machine,
         windows: setup.windows.clone(),
@@ -398,7 +427,7 @@ pub(crate) fn start(
         ledger,
         random,
     };
-    Engine::start(parts, reading).unwrap()
+    Engine::start(parts, reading)
 }
 
 /// Different in each call and for each salt, the same in each run.

@@ -1,10 +1,10 @@
 //! Trust files, baselines and pauses that come by order.
 
 use compliance_checks::baseline::{Baseline, Binding};
-use compliance_protocol::local::Answer;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::key::KeySet;
+use compliance_protocol::local::Answer;
 use compliance_protocol::name::Id;
 use compliance_protocol::time::Span;
 use compliance_protocol::trust::Trust;

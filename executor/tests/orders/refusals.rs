@@ -36,6 +36,7 @@ fn refused(rig: &mut Rig, listed: &OrderForm, bytes: &[u8]) -> Bundle {
     let runs = rig.host.runs();
     assert!(runs.is_empty(), "{runs:?}");
     let mut new = rig.evidence().split_off(before);
+    new.retain(|bundle| bundle.reason != "order_gap");
     assert_eq!(new.len(), 1, "one bundle for the same bytes: {new:?}");
     new.remove(0)
 }

@@ -149,8 +149,9 @@ fn a_clock_set_back_is_flagged_and_an_old_order_does_not_come_to_life() {
     rig.reading.wall = T0;
     let form = OrderForm::new(2, &run_backup()).after(&OrderForm::new(1, &run_checks()));
     rig.plane.issue(form.clone());
-    // The head is as old as the order; nobody believes either.
-    rig.poll();
+    let bytes = rig.plane.open.last().unwrap().1.clone();
+    let later = T0.plus(Span::from_hours(2));
+    assert!(rig.poll_changed(vec![bytes], |head| head.issued_at = later));
     assert_eq!(rig.about(&form), [outcome(Outcome::Expired, "expired")]);
     let bundle = rig.because("expired").pop().unwrap();
     assert!(bundle.clock.stepped_back);
@@ -199,14 +200,11 @@ fn after_a_lost_ledger_the_heads_time_does_not_count() {
 #[test]
 fn once_the_kernel_has_vouched_the_heads_time_counts_again() {
     let mut rig = without_ledger();
-    let form = OrderForm::new(1, &run_checks());
-    rig.plane.issue(form.clone());
-    rig.poll();
     rig.reading.synchronised = true;
     rig.settle();
-    assert_eq!(rig.about(&form).last(), Some(&outcome(Outcome::Success, "checked")));
     rig.reading.synchronised = false;
-    let next = OrderForm::new(2, &run_checks()).after(&form);
+    rig.pass(Span::from_secs(60));
+    let next = OrderForm::new(1, &run_checks()).issued(rig.reading.wall);
     rig.plane.issue(next.clone());
     rig.restart();
     rig.poll();
@@ -214,10 +212,15 @@ fn once_the_kernel_has_vouched_the_heads_time_counts_again() {
 }
 
 #[test]
-fn a_new_ledger_on_a_machine_with_a_synchronised_clock_takes_orders() {
+fn a_new_ledger_on_a_machine_with_a_synchronised_clock_takes_orders_issued_from_then_on() {
     let mut rig = without_ledger();
     rig.reading.synchronised = true;
-    let form = OrderForm::new(1, &run_backup());
+    let forgotten = OrderForm::new(1, &run_backup());
+    rig.plane.issue(forgotten.clone());
+    rig.poll();
+    assert_eq!(rig.about(&forgotten), [outcome(Outcome::Rejected, "policy")]);
+    rig.pass(Span::from_secs(1));
+    let form = OrderForm::new(2, &run_backup()).after(&forgotten).issued(rig.reading.wall);
     rig.plane.issue(form.clone());
     rig.poll();
     assert_eq!(rig.about(&form), [outcome(Outcome::Success, "done")]);
