@@ -190,8 +190,10 @@ impl Engine {
         match request {
             Request::Ticket {} => self.give_ticket(moment),
             Request::Feed { head, orders, checkpoint, consistency } => {
+                let followed = self.trust.log.clone();
                 let fresh = self.take_feed(head.as_slice(), &orders, moment)?;
-                if let Some(log) = fresh {
+                // An order may have brought a trust file that names another log than this answer's.
+                if let Some(log) = fresh.filter(|_| self.trust.log == followed) {
                     self.follow_head(log, &checkpoint, &consistency, self.moment(reading))?;
                 }
                 Ok(Answer::Feed { fresh: fresh.is_some(), log_size: self.log_size()? })

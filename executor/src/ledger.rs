@@ -34,6 +34,8 @@ use crate::evidence::{Author, Draft, Place};
 
 const VERSION: i64 = 1;
 
+const SCHEMA: &str = include_str!("ledger/schema.sql");
+
 /// Why the ledger cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -169,7 +171,7 @@ impl Ledger {
         let db = connection(path)?;
         let mut ledger = Self { db, chain: fresh };
         ledger.commit(|tx| {
-            tx.tx.execute_batch(include_str!("ledger/schema.sql"))?;
+            tx.tx.execute_batch(SCHEMA)?;
             tx.tx.pragma_update(None, "user_version", VERSION)?;
             tx.start_chain(fresh)?;
             tx.set_fact(Fact::New, why.name())
@@ -190,6 +192,11 @@ impl Ledger {
 
     /// Reads what the engine will read, so that a damaged value is found now and not amid something.
     fn look_through(&self) -> Result<(), LedgerError> {
+        let fresh = Connection::open_in_memory()?;
+        fresh.execute_batch(SCHEMA)?;
+        if schema(&self.db)? != schema(&fresh)? {
+            return Err(LedgerError::Unreadable("table"));
+        }
         self.opened()?;
         self.facts_are_readable()?;
         self.evidence_head()?;
@@ -303,6 +310,13 @@ fn connection(path: &Path) -> Result<Connection, LedgerError> {
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "cache_size", -256)?;
     Ok(db)
+}
+
+/// The statements that made the tables.
+fn schema(db: &Connection) -> Result<Vec<Option<String>>, LedgerError> {
+    let mut statement = db.prepare("SELECT sql FROM sqlite_schema ORDER BY type, name")?;
+    let all = statement.query_map([], |row| row.get(0))?;
+    Ok(all.collect::<Result<_, _>>()?)
 }
 
 fn newest_chain(db: &Connection) -> Result<Id, LedgerError> {

@@ -10,6 +10,8 @@
 mod common;
 #[path = "outbox/damage.rs"]
 mod damage;
+#[path = "outbox/log.rs"]
+mod log;
 #[path = "outbox/receipts.rs"]
 mod receipts;
 #[path = "outbox/rollback.rs"]

@@ -111,12 +111,6 @@ impl Envelope {
         }
     }
 
-    /// The digest of the payload before anything is verified: for saying which payload came, never what
-    /// it says.
-    pub fn claimed_sha256(&self) -> Digest {
-        Digest::of(&self.payload)
-    }
-
     /// Reads the payload before anything is verified: only to learn which keys claim to have signed it.
     pub(crate) fn peek<T: Payload>(&self) -> Result<T, OpenError> {
         if self.payload_type != T::TYPE {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, SignedBundle};
 use compliance_protocol::feed::{EvidenceHead, FeedHead, LogState, OpenOrder, Ticket};
+use compliance_protocol::json;
 use compliance_protocol::local::Request;
 use compliance_protocol::time::Timestamp;
 use compliance_protocol::tlog::{
@@ -77,20 +78,20 @@ impl FakePlane {
 
     /// Where the newest chain of the site's epoch stands.
     pub fn evidence_head(&self) -> Option<EvidenceHead> {
-        let all = self.stored.iter().zip(&self.entries);
-        let epoch: Vec<_> = all.filter(|(bundle, _)| bundle.epoch == self.trust.epoch).collect();
+        let epoch: Vec<_> =
+            self.stored.iter().filter(|bundle| bundle.epoch == self.trust.epoch).collect();
         let mut chains = Vec::new();
-        for (bundle, _) in &epoch {
+        for bundle in &epoch {
             if !chains.contains(&bundle.ledger_id) {
                 chains.push(bundle.ledger_id);
             }
         }
         let newest = *chains.last()?;
-        let newest = epoch.iter().filter(|(bundle, _)| bundle.ledger_id == newest);
-        newest.max_by_key(|(bundle, _)| bundle.sequence).map(|(bundle, entry)| EvidenceHead {
+        let newest = epoch.into_iter().filter(|bundle| bundle.ledger_id == newest);
+        newest.max_by_key(|bundle| bundle.sequence).map(|bundle| EvidenceHead {
             ledger_id: bundle.ledger_id,
             sequence: bundle.sequence,
-            sha256: Digest::of(entry),
+            sha256: Digest::of(&json::to_canonical(bundle).unwrap()),
         })
     }
 
@@ -140,6 +141,13 @@ impl FakePlane {
             results: results.collect(),
             checkpoint: self.checkpoint(),
             consistency: self.consistency(log_size),
+        }
+    }
+
+    /// Another site's evidence arrives: the log grows by `n` entries that are not this site's.
+    pub fn grow(&mut self, n: usize) {
+        for _ in 0..n {
+            self.append(format!("entry {} of others", self.size()).into_bytes());
         }
     }
 

@@ -64,6 +64,7 @@ impl Engine {
         // The head tells the time from here on, unless it shows that the ledger was set back.
         self.notice_rollback(head.evidence_head.as_ref(), self.moment(moment.reading))?;
         let moment = self.moment(moment.reading);
+        self.settle_doubt(moment)?;
         self.withdraw_unlisted(&head, moment)?;
         self.report_gaps(&head, moment)?;
         self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;
@@ -107,12 +108,17 @@ impl Engine {
         let mut ours = Vec::new();
         let mut handed = BTreeSet::new();
         for bytes in orders {
-            handed.extend(
-                Envelope::parse(bytes.as_slice()).map(|envelope| envelope.claimed_sha256()),
-            );
+            // A refusal's digest is the payload's only where the signature held: an envelope that was
+            // garbled on the way is one that did not come.
             match admit::identify(bytes.as_slice(), &self.trust) {
-                Ok(order) => ours.push(order),
-                Err(rejection) => self.reject(&rejection, moment)?,
+                Ok(order) => {
+                    handed.insert(order.payload_sha256());
+                    ours.push(order);
+                }
+                Err(rejection) => {
+                    handed.insert(rejection.digest);
+                    self.reject(&rejection, moment)?;
+                }
             }
         }
         if let Some(withheld) = self.withheld(head, &handed)? {

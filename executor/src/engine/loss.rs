@@ -10,8 +10,12 @@ use crate::evidence::Moment;
 use crate::gates::Attempt;
 use crate::ledger::{Fact, LedgerError, Opened};
 
-/// What "the ledger was set back" is counted by: it is believed once a day.
+/// What "the ledger was set back" is counted by.
 const SET_BACK: &str = "ledger:set_back";
+
+/// So often in two days that begins a new chain: only the control plane says so, and were it lying it could
+/// make us begin one at each poll.
+const MAX_SET_BACKS: usize = 10;
 
 impl Engine {
     /// Says how the ledger came to be open, if it is not the one that was here before.
@@ -41,7 +45,10 @@ impl Engine {
         let trigger = Trigger::of(TriggerKind::Boot);
         let draft = self.draft(trigger, Outcome::Alert, "ledger_new", detail, moment);
         self.record(moment, |tx, author| {
-            fresh.map_or(Ok(()), |fresh| tx.start_chain(fresh))?;
+            if let Some(fresh) = fresh {
+                tx.start_chain(fresh)?;
+                tx.count_attempt(SET_BACK, Attempt { at: moment.reading.wall, healed: true })?;
+            }
             tx.clear_fact(Fact::New)?;
             tx.set_fact(Fact::KernelClockOnly, "1")?;
             tx.append(author, draft)
@@ -74,12 +81,10 @@ impl Engine {
         if !self.ledger.lacks(theirs)? {
             return Ok(());
         }
-        // The head is the control plane's word alone. Were it false, it could make us start chains all day.
-        let once = Attempt { at: moment.reading.wall, healed: true };
-        if !self.ledger.attempts(SET_BACK, moment.reading.wall)?.is_empty() {
-            return Ok(());
+        if self.ledger.attempts(SET_BACK, moment.reading.wall)?.len() >= MAX_SET_BACKS {
+            self.kernel_clock_only = true;
+            return self.record(moment, |tx, _| tx.set_fact(Fact::KernelClockOnly, "1"));
         }
-        self.record(moment, |tx, _| tx.count_attempt(SET_BACK, once))?;
         let fresh = self.fresh_id(moment);
         let detail = "the control plane holds evidence that this ledger does not: it was set back";
         self.report_new_chain(detail, Some(fresh), moment)

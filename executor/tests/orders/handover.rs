@@ -1,6 +1,7 @@
 //! Which of the orders handed over are taken, and in which order.
 
 use compliance_protocol::evidence::Outcome;
+use compliance_signing::PrivateKey;
 use compliance_testkit::{OrderForm, T0};
 
 use crate::common::{Rig, outcome, run_backup, run_checks};
@@ -69,14 +70,44 @@ fn holding_back_the_highest_ones_holds_back_nothing_else() {
 
 #[test]
 fn a_lower_one_that_was_garbled_on_the_way_is_one_that_did_not_come() {
+    type Garble = fn(&mut Vec<u8>);
+    let flip: Garble = |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    };
+    // The payload as it was, under no signature that counts: the courier may not choose which of the
+    // orders are carried out.
+    let forge: Garble = |bytes| {
+        let stranger = PrivateKey::from_seed(&[99; 32]).unwrap();
+        *bytes = OrderForm::new(1, &run_checks()).sign(&[&stranger]);
+    };
+    for garble in [flip, forge] {
+        let mut rig = Rig::new();
+        let forms = issue(&mut rig, 2);
+        let mut orders = bytes(&rig, &[0, 1]);
+        garble(&mut orders[0]);
+        rig.poll_with(orders);
+        assert_eq!(rig.ticket().after, 0);
+        assert_eq!(rig.because("incomplete_handover").len(), 1);
+        rig.poll();
+        assert!(
+            forms
+                .iter()
+                .all(|form| rig.about(form).contains(&outcome(Outcome::Success, "checked")))
+        );
+    }
+}
+
+#[test]
+fn a_lower_one_that_is_signed_and_not_for_this_site_holds_no_other_up() {
     let mut rig = Rig::new();
-    issue(&mut rig, 2);
-    let mut orders = bytes(&rig, &[0, 1]);
-    let middle = orders[0].len() / 2;
-    orders[0][middle] ^= 1;
-    rig.poll_with(orders);
-    assert_eq!(rig.ticket().after, 0);
-    assert_eq!(rig.because("incomplete_handover").len(), 1);
+    let astray = OrderForm::new(1, &run_checks()).with("site", "clinic-043");
+    let form = OrderForm::new(2, &run_checks());
+    rig.plane.issue(astray.clone());
+    rig.plane.issue(form.clone());
+    rig.poll();
+    assert_eq!(rig.about(&astray), [outcome(Outcome::Rejected, "wrong_site")]);
+    assert_eq!(rig.about(&form), [outcome(Outcome::Success, "checked")]);
 }
 
 #[test]

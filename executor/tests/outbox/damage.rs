@@ -167,23 +167,25 @@ enum Fate {
     Unnoticed,
     MovedAside,
     NewerRelease,
+    Stuck(String),
 }
 
 /// Starts on a ledger of which one byte was changed, and lets it work. It may fail once it sees the damage,
 /// and is then started again, as systemd would.
-fn work(rig: &mut Rig, path: &Path, salt: u64) -> Fate {
+fn work(rig: &mut Rig, path: &Path, salt: u64) -> Result<Fate, LedgerError> {
+    let mut last = Fate::Unnoticed;
     for attempt in 0..3 {
         let mut engine = match try_start(path, rig.reading, 1, &rig.setup, salt * 10 + attempt) {
-            Ok(engine) => engine,
-            Err(LedgerError::Newer(_)) => return Fate::NewerRelease,
-            Err(error) => panic!("{error}"),
+            Err(LedgerError::Newer(_)) => return Ok(Fate::NewerRelease),
+            started => started?,
         };
-        if try_work(&mut engine, rig).is_ok() {
-            let moved = !aside(path.parent().unwrap()).is_empty();
-            return if moved { Fate::MovedAside } else { Fate::Unnoticed };
+        match try_work(&mut engine, rig) {
+            Ok(()) if aside(path.parent().unwrap()).is_empty() => return Ok(Fate::Unnoticed),
+            Ok(()) => return Ok(Fate::MovedAside),
+            Err(error) => last = Fate::Stuck(error.to_string()),
         }
     }
-    panic!("it does not recover")
+    Ok(last)
 }
 
 fn try_work(engine: &mut Engine, rig: &mut Rig) -> Result<(), LedgerError> {
@@ -220,6 +222,7 @@ fn whatever_byte_is_changed_the_executor_goes_on_and_starts_no_order_twice() {
         let path = dir.path().join("ledger.db");
         std::fs::write(&path, &bytes).unwrap();
         let fate = work(&mut rig, &path, 1000 + case);
+        let fate = fate.unwrap_or_else(|error| panic!("byte {place}: {error}"));
         assert_eq!(rig.backups_run(), runs, "byte {place}");
         match fate {
             Fate::MovedAside => {
@@ -228,6 +231,7 @@ fn whatever_byte_is_changed_the_executor_goes_on_and_starts_no_order_twice() {
                 assert_eq!(evidence_in(&path)[0].reason, "ledger_new", "byte {place}");
             }
             Fate::Unnoticed | Fate::NewerRelease => {}
+            Fate::Stuck(why) => panic!("byte {place}: {why}"),
         }
     }
     assert!(noticed > 0);

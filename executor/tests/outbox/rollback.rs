@@ -58,6 +58,55 @@ fn after_it_was_set_back_orders_wait_for_the_kernel_clock_from_that_very_poll_on
 }
 
 #[test]
+fn an_order_that_the_ledger_has_forgotten_is_not_carried_out_a_second_time() {
+    for synchronised in [true, false] {
+        let mut rig = Rig::with(|setup| setup.synchronised = synchronised);
+        rig.poll();
+        let old = rig.copy_ledger();
+        rig.pass(Span::from_hours(1));
+        rig.settle();
+        rig.upload(); // the hourly summary, which the copy does not have
+        let form = OrderForm::new(1, &run_backup()).issued(rig.reading.wall);
+        rig.plane.issue(form.clone());
+        rig.poll();
+        assert_eq!(rig.backups_run(), 1);
+        // What came of it never arrived, so the control plane still lists it.
+        rig.with_ledger(old);
+        for _ in 0..3 {
+            rig.pass(Span::from_secs(15));
+            rig.poll();
+        }
+        rig.reading.synchronised = true;
+        rig.settle();
+        rig.poll();
+        assert_eq!(rig.backups_run(), 1);
+        assert_eq!(rig.about(&form).last(), Some(&outcome(Outcome::Rejected, "policy")));
+    }
+}
+
+#[test]
+fn a_control_plane_that_keeps_saying_so_gets_ten_chains_and_no_order_through() {
+    let mut rig = Rig::new();
+    rig.poll();
+    rig.upload();
+    for n in 0..30 {
+        let lie = |head: &mut compliance_protocol::feed::FeedHead| {
+            if let Some(evidence) = &mut head.evidence_head {
+                evidence.sequence += 1000;
+            }
+        };
+        let form = OrderForm::new(n + 1, &run_backup()).issued(rig.reading.wall);
+        let bytes = form.sign(&[&rig.plane.keys.orders[0]]);
+        rig.plane.open = vec![(form, bytes.clone())];
+        assert!(rig.poll_changed(vec![bytes], lie));
+        rig.upload();
+        rig.pass(Span::from_secs(60));
+    }
+    assert_eq!(rig.because("ledger_new").len(), 10);
+    assert_eq!(rig.backups_run(), 0);
+}
+
+#[test]
 fn it_is_noticed_too_when_the_old_copy_has_grown_past_the_place_that_was_lost() {
     let (mut rig, _) = set_back(true);
     let theirs = rig.plane.evidence_head().unwrap();
