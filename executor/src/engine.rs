@@ -101,6 +101,8 @@ pub struct Engine {
     ticket: Option<Outstanding>,
     head: Option<HeadMark>,
     doing: Option<Doing>,
+    /// What the next round concludes, since the last could not.
+    unjudged: Option<IntentId>,
     looking: Vec<(IntentId, Intent, Moment)>,
     board: Vec<CheckStatus>,
     rounds: rounds::Summary,
@@ -163,6 +165,7 @@ impl Engine {
             ticket: None,
             head: None,
             doing: None,
+            unjudged: None,
             looking: Vec::new(),
             board: Vec::new(),
             rounds: rounds::Summary::default(),
@@ -227,7 +230,8 @@ impl Engine {
             self.next_round = after(reading.boottime, self.round_interval);
             // Rounds that take longer than their interval do not pile up.
             if self.rounds_under_way == 0 {
-                self.ask_for_round(Vec::new(), moment);
+                let concludes = self.unjudged.take().into_iter().collect();
+                self.ask_for_round(concludes, moment);
             }
         }
         self.consider_orders(moment)?;

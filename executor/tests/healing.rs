@@ -483,6 +483,41 @@ fn a_heal_that_a_crash_interrupted_counts_and_is_not_begun_again_at_once() {
 }
 
 #[test]
+fn what_a_crash_interrupted_is_judged_once_the_time_is_known_and_at_the_latest_after_ten_minutes() {
+    for comes in [true, false] {
+        let mut rig = settled();
+        rig.age_backup(Span::from_hours(50));
+        rig.pass(ROUND);
+        rig.engine.tick(rig.reading).unwrap();
+        rig.step();
+        assert_eq!(rig.engine.take_jobs().len(), 1, "a heal is about to begin");
+        rig.host.write(STATUS_FILE, job_status(rig.reading.wall, ARCHIVE, b"archive"));
+        rig.reading.synchronised = false;
+        rig.reboot();
+        rig.settle();
+        pass(&mut rig, Span::from_secs(300));
+        assert!(heals_or_crashes(&rig).is_empty(), "how old the backup is cannot be said yet");
+        assert_eq!(rig.status().doing.as_deref(), Some("backup records"));
+        rig.reading.synchronised = comes;
+        pass(&mut rig, Span::from_secs(600));
+        let expected = if comes {
+            outcome(Outcome::Success, "recovered")
+        } else {
+            outcome(Outcome::Failed, "interrupted")
+        };
+        assert_eq!(heals_or_crashes(&rig), [expected]);
+        assert_eq!(rig.backups_run(), 0);
+    }
+}
+
+fn heals_or_crashes(rig: &Rig) -> Vec<(Outcome, String)> {
+    let reasons = ["recovered", "interrupted", "done", "not_healed"];
+    let mut story = rig.story();
+    story.retain(|(_, reason)| reasons.contains(&reason.as_str()));
+    story
+}
+
+#[test]
 fn rounds_that_take_longer_than_their_interval_do_not_pile_up() {
     let mut rig = settled();
     rig.pass(ROUND);

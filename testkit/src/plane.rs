@@ -120,7 +120,7 @@ impl FakePlane {
     pub fn upload(&mut self, bundles: &[SignedBundle], log_size: u64) -> Request {
         let mut stored = Vec::new();
         for signed in bundles {
-            let bundle = verified(signed).bundle().clone();
+            let bundle = verified(signed, &self.trust.roles.evidence).bundle().clone();
             let json = signed.json.as_slice().to_vec();
             let known = self.entries.iter().position(|entry| *entry == json);
             let index = known.unwrap_or_else(|| self.append(json));

@@ -2,7 +2,7 @@
 
 use compliance_checks::{Report, Verdict};
 use compliance_protocol::evidence::Outcome;
-use compliance_protocol::time::Timestamp;
+use compliance_protocol::time::{Span, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::rounds::{attempt_key, fingerprint};
@@ -50,7 +50,13 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let asked = |intent: IntentId| round.concludes.contains(&intent);
         if let Some(doing) = self.doing.take_if(|doing| asked(doing.intent)) {
-            self.conclude_effect(&doing, round, observed, moment)?;
+            if doing.after_crash && round.now.at().is_none() && is_soon_after(doing.started, moment)
+            {
+                self.unjudged = Some(doing.intent);
+                self.doing = Some(doing);
+            } else {
+                self.conclude_effect(&doing, round, observed, moment)?;
+            }
         }
         let looking = std::mem::take(&mut self.looking);
         let (seen, still) = looking.into_iter().partition(|(intent, ..)| asked(*intent));
@@ -123,6 +129,15 @@ impl Engine {
         })
     }
 }
+
+/// A machine that has just booted does not know the time yet, and without it a look says little. What a
+/// crash interrupted is judged by a later one, but not for ever.
+fn is_soon_after(started: Moment, moment: Moment) -> bool {
+    let waited = moment.reading.boottime.as_millis() - started.reading.boottime.as_millis();
+    waited < PATIENCE.as_millis()
+}
+
+const PATIENCE: Span = Span::from_secs(600);
 
 fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(), LedgerError> {
     tx.close_intent(intent)?;

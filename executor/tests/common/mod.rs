@@ -318,12 +318,13 @@ fn is_plain(bundle: &Bundle) -> bool {
 
 /// All evidence of the ledger at `path`, verified and in one chain.
 pub(crate) fn evidence_in(path: &Path) -> Vec<Bundle> {
+    let key = Keys::default().evidence.public();
     let mut chain = Chain::new();
     let mut all = Vec::new();
     Ledger::read(path)
         .unwrap()
         .each_bundle(|stored| {
-            let verified = verified(&stored.signed);
+            let verified = verified(&stored.signed, &key);
             chain.follow(&verified).expect("the chain has no gap and no fork");
             all.push(verified.bundle().clone());
             Ok::<_, LedgerError>(())

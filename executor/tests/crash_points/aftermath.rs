@@ -30,7 +30,8 @@ pub(crate) fn judge(recording: &Recording, cut: &Cut<'_>) {
         // The program was not killed with the executor, and ends only now.
         after.program_ends();
     }
-    for span in [0, 1200, 17 * 3600, 24 * 3600] {
+    after.rig.reading.synchronised = true;
+    for span in [20, 1200, 17 * 3600, 24 * 3600] {
         after.pass(Span::from_secs(span));
         after.cycle();
     }
@@ -57,7 +58,9 @@ impl After {
         let moment = cut.moment;
         let mut reading = moment.reading;
         if cut.next_boot {
+            // Its clock is not synchronised yet.
             reading.boottime = Span::from_secs(30);
+            reading.synchronised = false;
         }
         // Other ids than those of the executor that was cut off.
         let (boot, salt) = (1 + u8::from(cut.next_boot), 100);

@@ -142,6 +142,8 @@ fn a_log_that_forked_and_grew_is_reported_as_not_proven_and_gives_no_receipts() 
     assert_eq!((accused(&rig), unproven(&rig)), (0, 1));
 }
 
+type Change = fn(String, &mut String, &mut Vec<Digest>);
+
 #[test]
 fn what_a_courier_does_to_checkpoints_and_proofs_accuses_nobody() {
     let mut rig = rig();
@@ -149,7 +151,6 @@ fn what_a_courier_does_to_checkpoints_and_proofs_accuses_nobody() {
     rig.plane.grow(3);
     rig.poll();
     leave_evidence(&mut rig);
-    type Change = fn(String, &mut String, &mut Vec<Digest>);
     let changes: [Change; 4] = [
         |old, checkpoint, _| *checkpoint = old,
         |_, checkpoint, _| checkpoint.clear(),
