@@ -123,7 +123,7 @@ CREATE TABLE nodes (
 CREATE TABLE log_head (
     one        INTEGER PRIMARY KEY CHECK (one = 1),
     size       INTEGER NOT NULL,
-    root BLOB NOT NULL,
+    root       BLOB NOT NULL,
     checkpoint TEXT NOT NULL
 ) STRICT;
 
