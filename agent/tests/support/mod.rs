@@ -150,7 +150,7 @@ pub fn to_the_poll() -> [Event; 2] {
 /// From sleep to the question for evidence.
 pub fn to_the_evidence() -> [Event; 4] {
     let [woke, ticket] = to_the_poll();
-    [woke, ticket, ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]
+    [woke, ticket, ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true, log_size: 5 })]
 }
 
 pub fn pending(bundles: Vec<SignedBundle>) -> Event {
