@@ -11,6 +11,7 @@ mod outbox;
 mod states;
 
 pub use facts::{Fact, LogHead};
+pub use heals::Source;
 pub use intents::{Intent, IntentId, Trigger as IntentTrigger};
 pub use orders::{OrderRow, OrderState};
 pub use outbox::{MAX_PENDING, StoredBundle};

@@ -27,7 +27,7 @@ pub struct FakeHost {
 struct State {
     files: Files,
     programs: BTreeMap<String, Program>,
-    runs: Vec<Vec<String>>,
+    runs: Vec<Command>,
 }
 
 impl fmt::Debug for FakeHost {
@@ -69,6 +69,11 @@ impl FakeHost {
 
     /// The argument vectors of all programs that were run, in order.
     pub fn runs(&self) -> Vec<Vec<String>> {
+        self.commands().into_iter().map(|command| command.argv.into()).collect()
+    }
+
+    /// All commands that were run, in order.
+    pub fn commands(&self) -> Vec<Command> {
         self.state.lock().unwrap().runs.clone()
     }
 
@@ -111,7 +116,7 @@ impl Host for FakeHost {
         let State { files, programs, runs } = &mut *state;
         let program =
             programs.get_mut(&argv[0]).ok_or_else(|| HostError::ToolMissing(argv[0].clone()))?;
-        runs.push(argv);
+        runs.push(command.clone());
         program(files)
     }
 }

@@ -17,10 +17,32 @@ use compliance_protocol::time::Timestamp;
 use super::{Engine, Outstanding};
 use crate::admit::{self, Place, Rejection};
 use crate::evidence::Moment;
-use crate::ledger::{Fact, LedgerError};
+use crate::ledger::{Fact, LedgerError, Source};
 
-/// So many refusals an hour are recorded one by one; then their number.
-const MAX_REFUSALS: u64 = 10;
+/// So many an hour are recorded one by one from each source; then their number.
+const MAX_NOTICES: u64 = 10;
+
+/// Something that is put into evidence once for its digest, and with others a few times an hour.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Notice<'a> {
+    source: Source,
+    reason: &'a str,
+    detail: &'a str,
+    digest: Digest,
+    outcome: Outcome,
+}
+
+impl<'a> Notice<'a> {
+    /// An alert about what the agent handed over.
+    pub(super) fn handed(reason: &'a str, detail: &'a str, digest: Digest) -> Self {
+        Self { source: Source::Handed, reason, detail, digest, outcome: Outcome::Alert }
+    }
+
+    /// An alert about what a verified head shows.
+    pub(super) fn head(reason: &'a str, detail: &'a str, digest: Digest) -> Self {
+        Self { source: Source::Head, ..Self::handed(reason, detail, digest) }
+    }
+}
 
 impl Engine {
     /// Gives a ticket for one poll; the one before is worth nothing any more.
@@ -57,7 +79,7 @@ impl Engine {
             Err(detail) => {
                 tracing::warn!(detail, "the feed head is refused");
                 let digest = Digest::of(head);
-                self.refuse("feed_refused", &detail, digest, Outcome::Alert, moment)?;
+                self.notice(Notice::handed("feed_refused", &detail, digest), moment)?;
                 return Ok(None);
             }
         };
@@ -126,7 +148,7 @@ impl Engine {
                 "the feed head lists order {withheld}, and it was not handed over: none after it is taken"
             );
             let digest = Digest::of(format!("withheld {withheld}").as_bytes());
-            self.refuse("incomplete_handover", &detail, digest, Outcome::Alert, moment)?;
+            self.notice(Notice::handed("incomplete_handover", &detail, digest), moment)?;
             ours.clear();
         }
         ours.sort_by_key(|order| order.header().sequence);
@@ -181,32 +203,25 @@ impl Engine {
             let digest = Digest::of(format!("gap {} {from} {to}", self.trust.epoch).as_bytes());
             let detail =
                 format!("orders {from} to {to} were issued, and the feed head does not list them");
-            self.refuse("order_gap", &detail, digest, Outcome::Alert, moment)?;
+            self.notice(Notice::head("order_gap", &detail, digest), moment)?;
         }
         Ok(())
     }
 
     fn reject(&mut self, rejection: &Rejection, moment: Moment) -> Result<(), LedgerError> {
         let Rejection { refusal, digest, detail } = rejection;
-        self.refuse(refusal.code(), detail, *digest, Outcome::Rejected, moment)
+        let notice = Notice::handed(refusal.code(), detail, *digest);
+        self.notice(Notice { outcome: Outcome::Rejected, ..notice }, moment)
     }
 
-    /// Records a refusal that consumes nothing: once for the same bytes, and a few an hour; beyond that
-    /// they are counted.
-    pub(super) fn refuse(
-        &mut self,
-        reason: &str,
-        detail: &str,
-        digest: Digest,
-        outcome: Outcome,
-        moment: Moment,
-    ) -> Result<(), LedgerError> {
+    /// Records what consumes nothing: the same once, and a few an hour; beyond that they are counted.
+    pub(super) fn notice(&mut self, notice: Notice<'_>, moment: Moment) -> Result<(), LedgerError> {
+        let Notice { source, reason, detail, digest, outcome } = notice;
         let wall = moment.reading.wall;
-        let (known, recent) = self.ledger.refusals(digest, wall)?;
-        if known {
+        if self.ledger.is_recorded(digest)? {
             return Ok(());
         }
-        if recent >= MAX_REFUSALS {
+        if self.ledger.recorded(source, wall)? >= MAX_NOTICES {
             let suppressed: u64 = self.ledger.fact(Fact::Suppressed)?.unwrap_or(0);
             return self.record(moment, |tx, _| {
                 tx.set_fact(Fact::Suppressed, &(suppressed + 1).to_string())
@@ -218,7 +233,7 @@ impl Engine {
         }
         let draft = self.draft(trigger, outcome, reason, detail, moment);
         self.record(moment, |tx, author| {
-            tx.count_refusal(digest, wall)?;
+            tx.count_refusal(digest, source, wall)?;
             tx.append(author, draft)
         })
     }
@@ -226,14 +241,15 @@ impl Engine {
     /// Once the hour has room again, how many refusals were only counted.
     pub(super) fn report_suppressed(&mut self, moment: Moment) -> Result<(), LedgerError> {
         let Some(count) = self.ledger.fact::<u64>(Fact::Suppressed)? else { return Ok(()) };
-        let (_, recent) = self.ledger.refusals(Digest::of(b""), moment.reading.wall)?;
-        if recent >= MAX_REFUSALS {
-            return Ok(());
+        for source in Source::ALL {
+            if self.ledger.recorded(source, moment.reading.wall)? >= MAX_NOTICES {
+                return Ok(());
+            }
         }
         let detail = format!("{count} more refusals within an hour were not recorded one by one");
         let finding = Finding {
             subject: "refusals".to_owned(),
-            expected: format!("at most {MAX_REFUSALS} an hour"),
+            expected: format!("at most {MAX_NOTICES} an hour"),
             actual: format!("{count} more"),
         };
         let trigger = Trigger::of(TriggerKind::Event);

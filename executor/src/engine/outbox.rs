@@ -12,6 +12,7 @@ use compliance_protocol::tlog::{
 use compliance_protocol::wire::{UploadResult, UploadStatus};
 
 use super::Engine;
+use super::feed::Notice;
 use crate::evidence::Moment;
 use crate::ledger::{Fact, LedgerError, LogHead, MAX_PENDING};
 
@@ -34,7 +35,7 @@ impl Engine {
             let digest = Digest::of(format!("rewritten {} {}", log.size, log.root).as_bytes());
             let detail =
                 "the control plane's evidence log shrank, or has another content than before";
-            self.refuse("history_rewritten", detail, digest, Outcome::Alert, moment)?;
+            self.notice(Notice::head("history_rewritten", detail, digest), moment)?;
             return self.keep_log_head(log, true, moment);
         }
         let shown = self
@@ -45,7 +46,7 @@ impl Engine {
             _ if shown.is_none_or(|shown| !extends(held, &shown, consistency)) => {
                 let digest = Digest::of(format!("unproven {} {}", log.size, log.root).as_bytes());
                 let detail = "the evidence log is not shown to extend the one verified before";
-                self.refuse("log_not_proven", detail, digest, Outcome::Alert, moment)
+                self.notice(Notice::handed("log_not_proven", detail, digest), moment)
             }
             _ => self.keep_log_head(log, false, moment),
         }

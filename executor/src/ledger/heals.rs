@@ -7,6 +7,28 @@ use rusqlite::params;
 use super::{Ledger, LedgerError, Tx};
 use crate::gates::Attempt;
 
+/// Where something came from that is put into evidence a few times an hour at most. Each source has its own
+/// share: what anybody can make must not crowd out what a verified feed head shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Bytes that the agent handed over.
+    Handed,
+    /// A feed head that verified.
+    Head,
+}
+
+impl Source {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Handed, Self::Head];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Handed => "handed",
+            Self::Head => "head",
+        }
+    }
+}
+
 const TWO_DAYS: Span = Span::from_hours(48);
 const HOUR: Span = Span::from_hours(1);
 
@@ -23,14 +45,19 @@ impl Ledger {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// Whether these bytes were refused and recorded before, and how many others were in the last hour.
-    pub fn refusals(&self, digest: Digest, now: Timestamp) -> Result<(bool, u64), LedgerError> {
+    /// Whether this was recorded before.
+    pub fn is_recorded(&self, digest: Digest) -> Result<bool, LedgerError> {
+        let sql = "SELECT 1 FROM refusals WHERE digest = ?1";
+        Ok(self.db.prepare_cached(sql)?.exists([digest.as_bytes()])?)
+    }
+
+    /// How much was recorded from there in the last hour by the machine's clock.
+    pub fn recorded(&self, source: Source, now: Timestamp) -> Result<u64, LedgerError> {
         self.date_back("refusals", now)?;
-        let known = "SELECT count(*) FROM refusals WHERE digest = ?1";
-        let known: u64 = self.db.query_row(known, [digest.as_bytes()], |row| row.get(0))?;
-        let recent = "SELECT count(*) FROM refusals WHERE at_ms > ?1";
+        let sql = "SELECT count(*) FROM refusals WHERE source = ?1 AND at_ms > ?2";
         let since = now.plus(Span::from_millis(-HOUR.as_millis())).as_millis();
-        Ok((known > 0, self.db.query_row(recent, [since], |row| row.get(0))?))
+        let which = params![source.name(), since];
+        Ok(self.db.prepare_cached(sql)?.query_row(which, |row| row.get(0))?)
     }
 
     /// What is dated in the future was counted by a clock that has been set back since. It counts as of
@@ -54,13 +81,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Remembers what was refused, for a week, so that the same bytes are recorded once.
-    pub fn count_refusal(&self, digest: Digest, now: Timestamp) -> Result<(), LedgerError> {
+    /// Remembers what was recorded, for a week, so that the same is recorded once.
+    pub fn count_refusal(
+        &self,
+        digest: Digest,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
         let since = now.plus(Span::from_hours(-7 * 24)).as_millis();
         self.tx.execute("DELETE FROM refusals WHERE at_ms <= ?1", [since])?;
         self.tx.execute(
-            "INSERT OR REPLACE INTO refusals (digest, at_ms) VALUES (?1, ?2)",
-            params![digest.as_bytes(), now.as_millis()],
+            "INSERT OR REPLACE INTO refusals (digest, source, at_ms) VALUES (?1, ?2, ?3)",
+            params![digest.as_bytes(), source.name(), now.as_millis()],
         )?;
         Ok(())
     }

@@ -50,11 +50,12 @@ CREATE TABLE heals (                 -- attempts at healing without an order, fo
 ) STRICT;
 CREATE INDEX heals_subject ON heals (subject, at_ms);
 
-CREATE TABLE refusals (              -- digests of what was no order of ours, so that each is recorded once
+CREATE TABLE refusals (              -- digests of what is put into evidence once, and a few times an hour at most
     digest      BLOB PRIMARY KEY,
+    source      TEXT NOT NULL CHECK (source IN ('handed', 'head')),
     at_ms       INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX refusals_at ON refusals (at_ms);
+CREATE INDEX refusals_at ON refusals (source, at_ms);
 
 CREATE TABLE states (                -- each check's state as last put into evidence
     check_id    TEXT PRIMARY KEY,

@@ -1,6 +1,7 @@
 //! What is no order of ours is recorded once, and at most ten times an hour.
 
 use compliance_protocol::evidence::Outcome;
+use compliance_protocol::local::{Answer, Connectivity, ConnectivityCause, Request};
 use compliance_protocol::time::Span;
 use compliance_testkit::OrderForm;
 
@@ -63,6 +64,19 @@ fn a_flood_holds_no_good_order_up() {
 }
 
 #[test]
+fn a_flood_crowds_out_nothing_that_a_verified_head_shows() {
+    let mut rig = Rig::new();
+    rig.plane.grow(5);
+    rig.poll();
+    rig.poll_with((0..32).map(junk).collect());
+    rig.plane = compliance_testkit::FakePlane::default();
+    assert!(rig.poll_changed(vec![junk(50)], |head| head.highest_sequence = 3));
+    assert_eq!(rig.because("history_rewritten").len(), 1);
+    assert_eq!(rig.because("order_gap").len(), 1);
+    assert_eq!(rejected(&rig), 10);
+}
+
+#[test]
 fn refused_orders_that_consume_their_sequence_are_recorded_however_many() {
     let mut rig = Rig::new();
     rig.poll_with((0..32).map(junk).collect());
@@ -79,6 +93,33 @@ fn refused_orders_that_consume_their_sequence_are_recorded_however_many() {
     }
     rig.poll();
     assert!(forms.iter().all(|form| rig.about(form) == [outcome(Outcome::Expired, "expired")]));
+}
+
+#[test]
+fn what_the_agent_claims_about_its_connection_is_recorded_as_its_claim_ten_times_an_hour() {
+    use Connectivity::{Lost, Restored};
+    let mut rig = Rig::new();
+    let claim = |rig: &mut Rig, connectivity| {
+        let cause = ConnectivityCause::Dns;
+        assert_eq!(rig.handle(Request::Event { connectivity, cause }), Answer::Event {});
+    };
+    claim(&mut rig, Lost);
+    claim(&mut rig, Lost);
+    let told = rig.because("connectivity_lost");
+    assert_eq!((told.len(), told[0].outcome), (1, Outcome::Alert));
+    assert_eq!((&told[0].post["source"], &told[0].post["cause"]), (&"agent".into(), &"dns".into()));
+    for _ in 0..20 {
+        claim(&mut rig, Restored);
+        claim(&mut rig, Lost);
+    }
+    let all = |rig: &Rig| {
+        rig.because("connectivity_lost").len() + rig.because("connectivity_restored").len()
+    };
+    assert_eq!(all(&rig), 10);
+    rig.pass(Span::from_hours(1));
+    claim(&mut rig, Restored);
+    claim(&mut rig, Lost);
+    assert_eq!(all(&rig), 11, "a claim is recorded when it is another than the last recorded");
 }
 
 #[test]

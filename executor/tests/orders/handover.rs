@@ -143,6 +143,36 @@ fn what_the_head_itself_skips_is_named_by_its_range() {
 }
 
 #[test]
+fn a_gap_shows_without_any_order_and_is_told_once() {
+    let mut rig = Rig::new();
+    let two = OrderForm::new(2, &run_checks());
+    rig.plane.issue(two.clone());
+    for _ in 0..3 {
+        assert!(rig.poll_changed(Vec::new(), |head| head.highest_sequence = 4));
+    }
+    let alerts = rig.because("order_gap");
+    let told: Vec<_> = alerts.iter().map(|bundle| bundle.detail.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("orders 1 to 1 ") && told[1].contains("orders 3 to 4 "), "{told:?}");
+}
+
+#[test]
+fn an_order_that_is_newer_than_the_head_is_refused_and_consumes_nothing() {
+    let mut rig = Rig::new();
+    let form = OrderForm::new(1, &run_checks());
+    rig.plane.issue(form.clone());
+    let orders = bytes(&rig, &[0]);
+    assert!(rig.poll_changed(orders, |head| {
+        head.open.clear();
+        head.highest_sequence = 0;
+    }));
+    assert_eq!(rig.about(&form), [outcome(Outcome::Rejected, "not_listed")]);
+    assert_eq!(rig.ticket().after, 0);
+    rig.poll();
+    assert_eq!(rig.about(&form).last(), Some(&outcome(Outcome::Success, "checked")));
+}
+
+#[test]
 fn two_orders_for_one_sequence_in_one_answer_are_one_order_and_one_refusal() {
     let mut rig = Rig::new();
     let (one, other) = (OrderForm::new(1, &run_backup()), OrderForm::new(1, &run_checks()));

@@ -160,6 +160,24 @@ fn a_clock_set_back_is_flagged_and_an_old_order_does_not_come_to_life() {
 }
 
 #[test]
+fn a_clock_that_stepped_back_is_reported_once_until_it_is_right_again() {
+    let mut rig = Rig::new();
+    rig.poll();
+    rig.pass(Span::from_hours(2));
+    rig.settle();
+    let right = rig.reading.wall;
+    for reports in 1..=2 {
+        rig.reading.wall = T0;
+        rig.settle();
+        rig.round();
+        assert_eq!(rig.because("clock_stepped_back").len(), reports);
+        rig.reading.wall = right;
+        rig.settle();
+    }
+    assert_eq!(rig.because("clock_stepped_back")[0].outcome, Outcome::Alert);
+}
+
+#[test]
 fn a_step_back_of_a_minute_is_borne() {
     let mut rig = Rig::new();
     rig.plane.issue(OrderForm::new(1, &run_checks()));
