@@ -11,9 +11,9 @@ use compliance_protocol::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::baseline::{Baseline, Section};
+use crate::baseline::Baseline;
 use crate::command::Argv;
-use crate::{Check, CheckId, Host, HostError, Report, Verdict};
+use crate::{Check, CheckId, Circumstances, Host, HostError, Report, Verdict};
 
 /// What the backups check expects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,18 +84,11 @@ impl Check for Backups {
         1
     }
 
-    fn run(&self, host: &dyn Host, baseline: &Baseline, now: TrustedNow) -> Report {
-        let section = match &baseline.backups {
-            Section::NotApplicable(why) => {
-                let verdict = Verdict::NotApplicable(why.not_applicable.clone());
-                return Report::new(self.id(), self.version(), verdict);
-            }
-            Section::Expected(section) => section,
-        };
-        let seen: Vec<_> = section.jobs.iter().map(|job| (job, look(host, job))).collect();
+    fn run(&mut self, host: &dyn Host, baseline: &Baseline, about: &Circumstances) -> Report {
+        let seen: Vec<_> = baseline.backup_jobs().iter().map(|job| (job, look(host, job))).collect();
         let facts =
             seen.iter().map(|(job, facts)| (job.name.to_string(), facts.to_json())).collect();
-        let verdict = judge(&seen, now);
+        let verdict = judge(&seen, about.now);
         Report { check: self.id(), version: self.version(), verdict, facts }
     }
 }
