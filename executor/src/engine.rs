@@ -9,7 +9,8 @@ mod outbox;
 mod rounds;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use compliance_checks::Report;
@@ -47,8 +48,8 @@ pub enum Job {
 pub struct RoundJob {
     /// The baseline in force, or why there is none.
     pub baseline: Result<Arc<Baseline>, String>,
-    /// The trusted time.
-    pub now: TrustedNow,
+    /// What the checks cannot see on the host.
+    pub about: compliance_checks::Circumstances,
     /// When it was asked for.
     pub asked: Moment,
     /// The intents that this round concludes.
@@ -82,6 +83,8 @@ pub struct Parts {
 pub struct Machine {
     /// The running NixOS system.
     pub running: Option<StorePath>,
+    /// The system that the profile names.
+    pub profile: Option<StorePath>,
     /// The digest of the machine id's text.
     pub machine_id_sha256: Option<Digest>,
 }
@@ -95,6 +98,7 @@ pub struct Engine {
     trust: Trust,
     baseline: Result<InForce, String>,
     machine: Machine,
+    expected_system: Option<StorePath>,
     windows: Windows,
     heal: Heal,
     round_interval: Span,
@@ -158,6 +162,7 @@ impl Engine {
             author: parts.author,
             trust: parts.trust,
             baseline: parts.baseline.map(documents::in_force),
+            expected_system: ledger.fact(Fact::ExpectedSystem)?,
             machine: parts.machine,
             windows: parts.windows,
             heal: parts.heal,
@@ -178,6 +183,7 @@ impl Engine {
         };
         let moment = engine.moment(reading);
         engine.report_new_ledger(opened, moment)?;
+        engine.adopt_system(moment)?;
         engine.take_up_intents(moment)?;
         Ok(engine)
     }
@@ -322,11 +328,57 @@ impl Engine {
         })
     }
 
+    /// Something that the checks look at may have changed: the next round is due at once, but not within
+    /// a quarter of a second of the last hint. It is a hint, never a fact.
+    pub fn hint(
+        &mut self,
+        closure_baseline: Result<Vec<u8>, String>,
+        reading: ClockReading,
+    ) -> Result<(), LedgerError> {
+        self.reread_baseline(closure_baseline)?;
+        let soon = Span::from_millis(reading.boottime.as_millis() + HINT_DELAY.as_millis());
+        self.next_round = self.next_round.min(soon);
+        Ok(())
+    }
+
+    /// The files and links that are worth a look when they change: the given ones, and what the baseline
+    /// in force makes the checks look at.
+    pub fn watched(&self, given: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let in_force = self.baseline.as_ref().ok();
+        let jobs = in_force.map(|in_force| in_force.baseline.backup_jobs()).unwrap_or_default();
+        let status_files = jobs.iter().map(|job| PathBuf::from(job.status_file.as_str()));
+        given.iter().cloned().chain(status_files).collect()
+    }
+
+    /// Before any activation of our own, the system that is expected is the one the profile names at the
+    /// first start.
+    fn adopt_system(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let (None, Some(profile)) = (&self.expected_system, self.machine.profile.clone()) else {
+            return Ok(());
+        };
+        let trigger = Trigger::of(TriggerKind::Boot);
+        let detail = format!("{profile} is expected from here on: it is the system profile at the first start");
+        let draft = self.draft(trigger, Outcome::Alert, "system_adopted", detail, moment);
+        self.record(moment, |tx, author| {
+            tx.set_fact(Fact::ExpectedSystem, profile.as_str())?;
+            tx.append(author, draft)
+        })?;
+        self.expected_system = Some(profile);
+        Ok(())
+    }
+
     fn ask_for_round(&mut self, concludes: Vec<IntentId>, moment: Moment) {
         let baseline =
             self.baseline.as_ref().map(|b| Arc::clone(&b.baseline)).map_err(Clone::clone);
-        let now = moment.now;
-        self.jobs.push(Job::Round(RoundJob { baseline, now, asked: moment, concludes }));
+        let mut nonce = [0; 16];
+        (self.random)(&mut nonce);
+        let about = compliance_checks::Circumstances {
+            now: moment.now,
+            uptime: moment.reading.boottime,
+            expected_system: self.expected_system.clone(),
+            nonce,
+        };
+        self.jobs.push(Job::Round(RoundJob { baseline, about, asked: moment, concludes }));
     }
 
     /// Commits a change together with its evidence and the latest trusted time.
@@ -407,6 +459,9 @@ impl Engine {
         self.baseline.as_ref().ok().map(|in_force| in_force.sha256)
     }
 }
+
+/// Changes that come together are looked at once.
+const HINT_DELAY: Span = Span::from_millis(250);
 
 /// The most that one answer to [`Request::Pending`] carries, in bytes of JSON.
 const MAX_BATCH: u64 = 768 * 1024;

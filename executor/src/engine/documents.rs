@@ -71,6 +71,16 @@ fn open_baseline(
 }
 
 impl Engine {
+    /// The closure's baseline was replaced on disk, or became unreadable.
+    pub(super) fn reread_baseline(
+        &mut self,
+        closure: Result<Vec<u8>, String>,
+    ) -> Result<(), LedgerError> {
+        let found = baseline_in_force(closure, &self.ledger, &self.trust, &self.machine)?;
+        self.baseline = found.map(in_force);
+        Ok(())
+    }
+
     pub(super) fn take_baseline(
         &mut self,
         row: &OrderRow,

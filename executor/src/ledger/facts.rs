@@ -10,6 +10,8 @@ use super::{Ledger, LedgerError, Tx};
 /// The name of a single value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fact {
+    /// The system that was last activated and proven, or adopted at the first start.
+    ExpectedSystem,
     /// The latest time ever trusted.
     HighWater,
     /// Orders need a clock that the kernel says is synchronised: this ledger's past was lost.
@@ -29,6 +31,7 @@ pub enum Fact {
 impl Fact {
     fn name(self) -> &'static str {
         match self {
+            Self::ExpectedSystem => "expected_system",
             Self::HighWater => "high_water",
             Self::KernelClockOnly => "kernel_clock_only",
             Self::LogSize => "log_size",
