@@ -14,6 +14,7 @@ pub mod mapping;
 pub mod patching;
 pub mod report;
 pub mod services;
+pub mod tools;
 
 pub use host::{Host, HostError};
 pub use report::{CheckId, Report, Verdict};
