@@ -5,6 +5,7 @@ use std::time::Duration;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Output};
 
@@ -20,8 +21,10 @@ pub trait Host: Send + Sync {
     /// The first `length` bytes of the file or device at `path`.
     fn read_head(&self, path: &AbsPath, length: usize) -> Result<Vec<u8>, HostError>;
 
-    /// The digest of the file at `path`, which may be large. Taken anew when the file changed.
-    fn sha256(&self, path: &AbsPath) -> Result<Digest, HostError>;
+    /// The digest of the file at `path` as it is now, which may be large: each call reads at most `budget`
+    /// bytes and takes them off it, and the next one goes on. A file that has not changed is read whole
+    /// again once a day.
+    fn sha256(&self, path: &AbsPath, budget: &mut u64) -> Result<Hashing, HostError>;
 
     /// Where the link at `path` leads in the end.
     fn resolve(&self, path: &AbsPath) -> Result<AbsPath, HostError>;
@@ -35,8 +38,14 @@ pub trait Host: Send + Sync {
     /// The names in the folder at `path`, sorted, at most 10,000.
     fn list(&self, path: &AbsPath) -> Result<Vec<String>, HostError>;
 
-    /// The state of all units that systemd has loaded, and of `named` also when it has not: one question.
+    /// The states of the `named` units, whether systemd has loaded them or not, and of at least all others
+    /// that have failed.
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError>;
+
+    /// The states of all units that systemd has loaded; this costs it some milliseconds.
+    fn all_units(&self) -> Result<Vec<UnitState>, HostError> {
+        self.units(&[])
+    }
 
     /// The kernel's number of the current ruleset; it grows with each transaction (`NFT_MSG_GETGEN`).
     fn ruleset_generation(&self) -> Result<u32, HostError>;
@@ -54,8 +63,17 @@ pub trait Host: Send + Sync {
     fn run(&self, command: &Command) -> Result<Output, HostError>;
 }
 
-/// What the kernel says about a file.
+/// How far the digest of a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hashing {
+    /// The digest of the file as it is now.
+    Done(Digest),
+    /// The file is being read, and so much of it was, in percent.
+    Reading(u8),
+}
+
+/// What the kernel says about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStat {
     /// Device number.
     pub dev: u64,
@@ -69,6 +87,8 @@ pub struct FileStat {
     pub ctime: Timestamp,
     /// A regular file, not a folder, device or socket.
     pub regular: bool,
+    /// The number of the device that a device node is for, as [`FileStat::dev`] counts; 0 otherwise.
+    pub rdev: u64,
 }
 
 /// What systemd says about a unit.
@@ -82,9 +102,9 @@ pub struct UnitState {
     pub active: String,
     /// `SubState`.
     pub sub: String,
-    /// `Type` of a service, empty otherwise; asked of named units only.
+    /// `Type` of a service, empty otherwise; asked only of named units that are not active.
     pub kind: String,
-    /// `Result` of a service, empty otherwise; asked of named units only.
+    /// `Result` of a service, empty otherwise; asked only of named units that are not active.
     pub result: String,
     /// `NRestarts` of a service; asked of named units only.
     pub restarts: u32,

@@ -71,10 +71,10 @@ fn all() -> Vec<Box<dyn Check>> {
     vec![
         Box::new(patching::Patching),
         Box::new(services::Services::default()),
-        Box::new(backups::Backups),
+        Box::new(backups::Backups::default()),
         Box::new(firewall::Firewall::default()),
         Box::new(logging::Logging::default()),
-        Box::new(encryption::Encryption),
+        Box::new(encryption::Encryption::default()),
     ]
 }
 

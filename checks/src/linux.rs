@@ -1,40 +1,60 @@
 //! The real host.
 
+mod digests;
 mod files;
 mod journal;
 mod netfilter;
-mod units;
+mod patience;
+pub mod units;
 
-use compliance_protocol::digest::Digest;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Timestamp;
 
 use crate::command::{self, Command, Output};
-use crate::host::{FileStat, Host, HostError, RulesetChange, UnitState};
+use crate::host::{FileStat, Hashing, Host, HostError, RulesetChange, UnitState};
 
 /// This machine.
 #[derive(Debug, Default)]
 pub struct LinuxHost {
-    hashed: files::Hashed,
+    digests: Arc<digests::Digests>,
     netfilter: netfilter::Netfilter,
+    patience: patience::Patience,
     units: units::Units,
+}
+
+impl LinuxHost {
+    /// Keeps the digests of large files in the file at `memory` over a restart, which then does not read
+    /// them all again.
+    pub fn keeping_digests(memory: PathBuf) -> Self {
+        let digests = digests::Digests::kept_in(memory, compliance_clock::wall());
+        Self { digests: Arc::new(digests), ..Self::default() }
+    }
 }
 
 impl Host for LinuxHost {
     fn stat(&self, path: &AbsPath) -> Result<FileStat, HostError> {
-        files::stat(path)
+        self.patience.with(path, files::stat)
     }
 
     fn read(&self, path: &AbsPath, limit: usize) -> Result<Vec<u8>, HostError> {
-        files::read(path, limit)
+        self.patience.with(path, move |path| files::read(path, limit))
     }
 
     fn read_head(&self, path: &AbsPath, length: usize) -> Result<Vec<u8>, HostError> {
         files::read_head(path, length)
     }
 
-    fn sha256(&self, path: &AbsPath) -> Result<Digest, HostError> {
-        self.hashed.sha256(path)
+    fn sha256(&self, path: &AbsPath, budget: &mut u64) -> Result<Hashing, HostError> {
+        let (digests, mut left) = (Arc::clone(&self.digests), *budget);
+        let (hashing, left) = self.patience.with(path, move |path| {
+            let hashing = digests.sha256(path, &mut left, compliance_clock::wall())?;
+            Ok((hashing, left))
+        })?;
+        *budget = left;
+        Ok(hashing)
     }
 
     fn resolve(&self, path: &AbsPath) -> Result<AbsPath, HostError> {
@@ -55,6 +75,10 @@ impl Host for LinuxHost {
 
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {
         self.units.ask(named)
+    }
+
+    fn all_units(&self) -> Result<Vec<UnitState>, HostError> {
+        self.units.all()
     }
 
     fn ruleset_generation(&self) -> Result<u32, HostError> {

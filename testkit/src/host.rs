@@ -1,11 +1,11 @@
 //! A host whose files, programs and faults a test sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Mutex;
 
 use compliance_checks::command::{Command, Output};
-use compliance_checks::host::{FileStat, RulesetChange, UnitState};
+use compliance_checks::host::{FileStat, Hashing, RulesetChange, UnitState};
 use compliance_checks::{Host, HostError};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::name::{AbsPath, UnitName};
@@ -17,6 +17,9 @@ pub type Program = Box<dyn FnMut(&mut Files) -> Result<Output, HostError> + Send
 /// The files, by path.
 pub type Files = BTreeMap<String, Result<Vec<u8>, HostError>>;
 
+/// Entries of the journal, each with its fields.
+type Entries = Vec<Vec<(String, String)>>;
+
 /// A host in memory.
 #[derive(Default)]
 pub struct FakeHost {
@@ -27,10 +30,13 @@ pub struct FakeHost {
 struct State {
     files: Files,
     links: BTreeMap<String, (String, Timestamp)>,
+    devices: BTreeMap<String, u64>,
+    read_so_far: BTreeMap<String, (Digest, u64)>,
     units: Option<Result<Vec<UnitState>, HostError>>,
     generation: Option<Result<u32, HostError>>,
+    generations: VecDeque<u32>,
     changes: Vec<RulesetChange>,
-    journal: Option<Result<Vec<Vec<(String, String)>>, HostError>>,
+    journal: Option<Result<Entries, HostError>>,
     synchronised: bool,
     programs: BTreeMap<String, Program>,
     runs: Vec<Vec<String>>,
@@ -68,16 +74,28 @@ impl FakeHost {
         self.state.lock().unwrap().links.remove(path);
     }
 
+    /// Makes a device node, with the number that stat(2) gives for it.
+    pub fn set_device(&self, path: &str, rdev: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.devices.insert(path.to_owned(), rdev);
+        state.files.entry(path.to_owned()).or_insert_with(|| Ok(Vec::new()));
+    }
+
     /// Sets what systemd says; without this there is no systemd.
     pub fn set_units(&self, units: Result<Vec<UnitState>, HostError>) {
         self.state.lock().unwrap().units = Some(units);
     }
 
-    /// Sets the ruleset's generation, as of a change by these processes; without this there is no nf_tables.
+    /// Sets the ruleset's generation, as of a change by these processes; without this there is no `nf_tables`.
     pub fn set_ruleset(&self, generation: Result<u32, HostError>, changes: &[RulesetChange]) {
         let mut state = self.state.lock().unwrap();
         state.generation = Some(generation);
         state.changes.extend_from_slice(changes);
+    }
+
+    /// Lets the ruleset be at these generations first, the next one at each asking.
+    pub fn queue_generations(&self, generations: &[u32]) {
+        self.state.lock().unwrap().generations.extend(generations);
     }
 
     /// Starts the journal, or makes it fail; without this there is none.
@@ -131,9 +149,10 @@ impl FakeHost {
 impl Host for FakeHost {
     fn stat(&self, path: &AbsPath) -> Result<FileStat, HostError> {
         let at = Timestamp::from_millis(0);
+        let rdev = self.state.lock().unwrap().devices.get(path.as_str()).copied();
         self.with_file(path, |bytes| {
-            let size = bytes.len() as u64;
-            Ok(FileStat { dev: 1, ino: 1, size, mtime: at, ctime: at, regular: true })
+            let (size, regular, rdev) = (bytes.len() as u64, rdev.is_none(), rdev.unwrap_or(0));
+            Ok(FileStat { dev: 1, ino: 1, size, mtime: at, ctime: at, regular, rdev })
         })
     }
 
@@ -202,7 +221,9 @@ impl Host for FakeHost {
 
     fn ruleset_generation(&self) -> Result<u32, HostError> {
         let absent = || Err(HostError::ToolMissing("nf_tables".to_owned()));
-        self.state.lock().unwrap().generation.clone().unwrap_or_else(absent)
+        let mut state = self.state.lock().unwrap();
+        let queued = state.generations.pop_front().map(Ok);
+        queued.or_else(|| state.generation.clone()).unwrap_or_else(absent)
     }
 
     fn ruleset_changes(&self) -> Vec<RulesetChange> {
@@ -221,14 +242,25 @@ impl Host for FakeHost {
         self.state.lock().unwrap().synchronised
     }
 
-    fn sha256(&self, path: &AbsPath) -> Result<Digest, HostError> {
-        self.with_file(path, |bytes| Ok(Digest::of(bytes)))
+    fn sha256(&self, path: &AbsPath, budget: &mut u64) -> Result<Hashing, HostError> {
+        let (digest, size) =
+            self.with_file(path, |bytes| Ok((Digest::of(bytes), bytes.len() as u64)))?;
+        let mut state = self.state.lock().unwrap();
+        let so_far = state.read_so_far.entry(path.to_string()).or_insert((digest, 0));
+        if so_far.0 != digest {
+            *so_far = (digest, 0);
+        }
+        let now = (size - so_far.1).min(*budget);
+        so_far.1 += now;
+        *budget -= now;
+        let percent = u8::try_from(so_far.1 * 100 / size.max(1)).unwrap();
+        Ok(if so_far.1 == size { Hashing::Done(digest) } else { Hashing::Reading(percent) })
     }
 
     fn run(&self, command: &Command) -> Result<Output, HostError> {
         let argv: Vec<String> = command.argv.clone().into();
         let mut state = self.state.lock().unwrap();
-        let State { files, programs, runs } = &mut *state;
+        let State { files, programs, runs, .. } = &mut *state;
         let program =
             programs.get_mut(&argv[0]).ok_or_else(|| HostError::ToolMissing(argv[0].clone()))?;
         runs.push(argv);

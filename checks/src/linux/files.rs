@@ -1,41 +1,16 @@
 //! Files, links and folders.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::sync::{Mutex, PoisonError};
 
-use compliance_protocol::digest::Digest;
 use compliance_protocol::name::AbsPath;
 use compliance_protocol::time::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use crate::host::{FileStat, HostError};
 
 /// The most names that [`list`] gives.
 const MAX_NAMES: usize = 10_000;
-
-/// Digests of files that have not changed since.
-#[derive(Debug, Default)]
-pub(super) struct Hashed(Mutex<HashMap<AbsPath, (FileStat, Digest)>>);
-
-impl Hashed {
-    pub(super) fn sha256(&self, path: &AbsPath) -> Result<Digest, HostError> {
-        let mut file = open_regular(path)?;
-        let before = stat_of(&file.metadata().map_err(|e| failed(path, &e))?);
-        let mut hashed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, digest)) = hashed.get(path).filter(|(stat, _)| *stat == before) {
-            return Ok(*digest);
-        }
-        let digest = hash(&mut file).map_err(|e| failed(path, &e))?;
-        // A file that changed while it was read has no digest worth keeping.
-        if stat_of(&file.metadata().map_err(|e| failed(path, &e))?) == before {
-            hashed.insert(path.clone(), (before, digest));
-        }
-        Ok(digest)
-    }
-}
 
 pub(super) fn stat(path: &AbsPath) -> Result<FileStat, HostError> {
     let meta = std::fs::metadata(path.as_str()).map_err(|e| failed(path, &e))?;
@@ -43,7 +18,8 @@ pub(super) fn stat(path: &AbsPath) -> Result<FileStat, HostError> {
 }
 
 pub(super) fn read(path: &AbsPath, limit: usize) -> Result<Vec<u8>, HostError> {
-    let bytes = read_up_to(open_regular(path)?, limit.saturating_add(1)).map_err(|e| failed(path, &e))?;
+    let bytes =
+        read_up_to(open_regular(path)?, limit.saturating_add(1)).map_err(|e| failed(path, &e))?;
     if bytes.len() > limit {
         return Err(HostError::TooLarge { what: path.to_string(), limit });
     }
@@ -89,7 +65,10 @@ fn failed(path: &AbsPath, error: &std::io::Error) -> HostError {
 }
 
 fn no_path(path: &AbsPath) -> HostError {
-    HostError::Garbage { what: path.to_string(), why: "it leads to no plain absolute path".to_owned() }
+    HostError::Garbage {
+        what: path.to_string(),
+        why: "it leads to no plain absolute path".to_owned(),
+    }
 }
 
 fn read_up_to(file: File, length: usize) -> std::io::Result<Vec<u8>> {
@@ -103,7 +82,7 @@ fn at(s: i64, ns: i64) -> Timestamp {
 }
 
 /// Opens without waiting: a pipe in place of a file must not hold up the round.
-fn open_regular(path: &AbsPath) -> Result<File, HostError> {
+pub(super) fn open_regular(path: &AbsPath) -> Result<File, HostError> {
     let file = std::fs::OpenOptions::new()
         .read(true)
         .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
@@ -119,7 +98,7 @@ fn open_regular(path: &AbsPath) -> Result<File, HostError> {
     }
 }
 
-fn stat_of(meta: &std::fs::Metadata) -> FileStat {
+pub(super) fn stat_of(meta: &std::fs::Metadata) -> FileStat {
     FileStat {
         dev: meta.dev(),
         ino: meta.ino(),
@@ -127,17 +106,7 @@ fn stat_of(meta: &std::fs::Metadata) -> FileStat {
         mtime: at(meta.mtime(), meta.mtime_nsec()),
         ctime: at(meta.ctime(), meta.ctime_nsec()),
         regular: meta.is_file(),
-    }
-}
-
-fn hash(file: &mut File) -> std::io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
-            n => hasher.update(buffer.get(..n).unwrap_or_default()),
-        }
+        rdev: meta.rdev(),
     }
 }
 
@@ -147,18 +116,6 @@ mod tests {
 
     fn path(path: &std::path::Path) -> AbsPath {
         path.to_str().unwrap().parse().unwrap()
-    }
-
-    #[test]
-    fn a_changed_file_is_hashed_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = path(&dir.path().join("x"));
-        let hashed = Hashed::default();
-        std::fs::write(file.as_str(), b"abc").unwrap();
-        assert_eq!(hashed.sha256(&file), Ok(Digest::of(b"abc")));
-        assert_eq!(hashed.sha256(&file), Ok(Digest::of(b"abc")));
-        std::fs::write(file.as_str(), b"abcd").unwrap();
-        assert_eq!(hashed.sha256(&file), Ok(Digest::of(b"abcd")));
     }
 
     #[test]
