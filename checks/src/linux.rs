@@ -1,5 +1,6 @@
 //! The real host.
 
+mod bus;
 mod digests;
 mod files;
 mod journal;
