@@ -7,6 +7,7 @@
     missing_docs
 )]
 
+mod given;
 mod scenes;
 
 use std::rc::Rc;
@@ -22,8 +23,9 @@ use compliance_protocol::evidence::Finding;
 use compliance_protocol::name::AbsPath;
 use compliance_protocol::time::Span;
 use compliance_testkit::host::FakeHost;
+use given::baseline;
 use proptest::prelude::*;
-use scenes::{baseline, folder, head, scene};
+use scenes::{folder, head, scene};
 use serde_json::{Value, json};
 
 fn check(host: &FakeHost, expected: &Value) -> Report {

@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use compliance_checks::baseline::Baseline;
 use compliance_protocol::time::Timestamp;
 use compliance_testkit::host::FakeHost;
 use nix::sys::stat::makedev;
-use serde_json::{Value, json};
 
 /// The machine of that name, as it was captured.
 pub(crate) fn scene(name: &str) -> FakeHost {
@@ -54,21 +52,4 @@ pub(crate) fn head(path: &Path) -> Vec<u8> {
 /// Where the machine of that name is.
 pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encryption").join(name)
-}
-
-/// A baseline with these parts; the others do not apply.
-pub(crate) fn baseline(parts: &Value) -> Baseline {
-    let absent = json!({ "not_applicable": "not tested here" });
-    let mut baseline = json!({
-        "version": 1,
-        "tenant": "acme",
-        "site": "clinic-042",
-        "bound_to": { "machine_id_sha256": "0".repeat(64) },
-        "patching": absent, "services": absent, "backups": absent,
-        "firewall": absent, "logging": absent, "encryption": absent,
-    });
-    for (name, part) in parts.as_object().unwrap() {
-        baseline[name] = part.clone();
-    }
-    serde_json::from_value(baseline).unwrap()
 }
