@@ -107,8 +107,7 @@ impl Firewall {
         }
         let named = |table: &TableName| expected.tables.contains_key(table);
         let (generation, ruleset) = look::look(host, generation);
-        let ruleset = ruleset
-            .and_then(|ruleset| Seen::of(&ruleset, named).map_err(|error| look::garbage(&error)));
+        let ruleset = ruleset.map(|ruleset| Seen::of(&ruleset, named));
         self.remember_changes(host);
         let changed_by = match &ruleset {
             Ok(seen) => self.remember(generation.as_ref().ok(), seen, expected, now),
@@ -266,9 +265,10 @@ impl Facts {
                 put("ruleset_error", json!(error.to_string()));
             }
         }
-        let changed_by = self.changed_by.iter().map(
-            |change| json!({ "pid": change.pid, "comm": name::shown(&change.comm) }),
-        );
+        let changed_by = self
+            .changed_by
+            .iter()
+            .map(|change| json!({ "pid": change.pid, "comm": name::shown(&change.comm) }));
         put("changed_by", changed_by.collect());
         facts
     }

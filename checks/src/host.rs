@@ -102,6 +102,8 @@ pub struct UnitState {
     pub active: String,
     /// `SubState`.
     pub sub: String,
+    /// The job that is queued for it: `start`, `stop`, ...; empty if none is.
+    pub job: String,
     /// `Type` of a service, empty otherwise; asked only of named units that are not active.
     pub kind: String,
     /// `Result` of a service, empty otherwise; asked only of named units that are not active.

@@ -5,8 +5,7 @@ use compliance_protocol::name::AbsPath;
 use crate::{Host, HostError};
 
 /// Folders that only root writes to: NixOS's first, then those of other systems.
-const FOLDERS: [&str; 5] =
-    ["/run/current-system/sw/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+const FOLDERS: [&str; 5] = ["/run/current-system/sw/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// The program called `name`, looked for in a fixed list of folders; there is no `PATH`.
 pub fn find(host: &dyn Host, name: &str) -> Result<AbsPath, HostError> {

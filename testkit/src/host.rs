@@ -275,6 +275,7 @@ pub fn unit(name: &str, load: &str, active: &str, sub: &str) -> UnitState {
         load: load.to_owned(),
         active: active.to_owned(),
         sub: sub.to_owned(),
+        job: String::new(),
         kind: "simple".to_owned(),
         result: "success".to_owned(),
         restarts: 0,

@@ -33,7 +33,7 @@ pub enum NotARuleset {
 
 /// The canonical form of all tables in a listing of nft's.
 pub fn canonical(listing: &[u8]) -> Result<Vec<u8>, NotARuleset> {
-    Ruleset::parse(listing)?.bytes(|_| true)
+    Ok(Ruleset::parse(listing)?.bytes(|_| true))
 }
 
 /// A ruleset in its canonical form.
@@ -56,6 +56,8 @@ pub(super) struct Object {
     pub(super) body: Value,
     /// A set whose elements come and go.
     pub(super) dynamic: bool,
+    /// The canonical form of `{kind: body}`.
+    pub(super) canonical: Vec<u8>,
 }
 
 impl Ruleset {
@@ -67,11 +69,15 @@ impl Ruleset {
         let value: Value = serde_json::from_slice(listing)
             .map_err(|error| NotARuleset::NotJson(error.line(), error.column()))?;
         let mut listed = listed(value)?.into_iter();
-        let version = version(listed.next())?;
+        let version = version(listed.next().as_ref())?;
         let mut objects = listed.map(object).collect::<Result<Vec<_>, _>>()?;
-        drop_what_moves(&mut objects)?;
+        drop_what_moves(&mut objects);
         // A stable sort: the rules of a chain stay in their order.
         objects.sort_by(|a, b| (&a.table, &a.kind, &a.name).cmp(&(&b.table, &b.kind, &b.name)));
+        for object in &mut objects {
+            object.canonical = to_canonical(&json!({ &object.kind: &object.body }))
+                .map_err(|_| NotARuleset::Shape("a number is not an integer of 64 bits"))?;
+        }
         Ok(Self { version, objects })
     }
 
@@ -86,29 +92,21 @@ impl Ruleset {
     }
 
     /// The digest of the canonical form of the tables that `chosen` names, and of what is in no table.
-    pub fn sha256(&self, chosen: impl Fn(&TableName) -> bool) -> Result<Digest, NotARuleset> {
-        Ok(Digest::of(&self.bytes(chosen)?))
+    pub fn sha256(&self, chosen: impl Fn(&TableName) -> bool) -> Digest {
+        Digest::of(&self.bytes(chosen))
     }
 
     /// The canonical form of the tables that `chosen` names, and of what is in no table.
-    pub fn bytes(&self, chosen: impl Fn(&TableName) -> bool) -> Result<Vec<u8>, NotARuleset> {
-        let chosen: Vec<_> = self
-            .objects
-            .iter()
-            .filter(|object| object.table.as_ref().is_none_or(&chosen))
-            .map(|object| json!({ &object.kind: &object.body }))
-            .collect();
-        jcs(&chosen)
+    pub fn bytes(&self, chosen: impl Fn(&TableName) -> bool) -> Vec<u8> {
+        let objects = self.objects.iter();
+        let chosen = objects.filter(|object| object.table.as_ref().is_none_or(&chosen));
+        let listed: Vec<_> = chosen.map(|object| object.canonical.as_slice()).collect();
+        [b"[", listed.join(&b","[..]).as_slice(), b"]"].concat()
     }
 
     pub(super) fn objects(&self) -> &[Object] {
         &self.objects
     }
-}
-
-/// The canonical bytes of a part.
-pub(super) fn jcs<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, NotARuleset> {
-    to_canonical(value).map_err(|_| NotARuleset::Shape("a number that JSON cannot hold exactly"))
 }
 
 fn listed(value: Value) -> Result<Vec<Value>, NotARuleset> {
@@ -122,8 +120,8 @@ fn listed(value: Value) -> Result<Vec<Value>, NotARuleset> {
     }
 }
 
-fn version(first: Option<Value>) -> Result<String, NotARuleset> {
-    let metainfo = first.as_ref().and_then(|first| first.get("metainfo"));
+fn version(first: Option<&Value>) -> Result<String, NotARuleset> {
+    let metainfo = first.and_then(|first| first.get("metainfo"));
     let field = |name| metainfo.and_then(|metainfo: &Value| metainfo.get(name));
     match (field("json_schema_version").and_then(Value::as_u64), field("version")) {
         (Some(1), Some(Value::String(version))) => Ok(version.clone()),
@@ -149,15 +147,15 @@ fn object(mut value: Value) -> Result<Object, NotARuleset> {
         // One flag or device is printed as itself or as a list of one, as versions of nft go.
         for field in ["flags", "dev"] {
             if let Some(value) = fields.get_mut(field) {
-                as_sorted_list(value)?;
+                as_sorted_list(value);
             }
         }
     }
-    Ok(Object { table, kind, name, body, dynamic: false })
+    Ok(Object { table, kind, name, body, dynamic: false, canonical: Vec::new() })
 }
 
 /// Drops the elements of dynamic and timed sets, and sorts those of the others.
-fn drop_what_moves(objects: &mut [Object]) -> Result<(), NotARuleset> {
+fn drop_what_moves(objects: &mut [Object]) {
     // Old versions of nft do not print the flag `dynamic`; but only such a set can be updated by a rule.
     let mut updated = BTreeSet::new();
     for rule in objects.iter().filter(|object| object.kind == "rule") {
@@ -172,10 +170,9 @@ fn drop_what_moves(objects: &mut [Object]) -> Result<(), NotARuleset> {
         if set.dynamic {
             fields.remove("elem");
         } else if let Some(elements) = fields.get_mut("elem") {
-            sort_if_list(elements)?;
+            sort_if_list(elements);
         }
     }
-    Ok(())
 }
 
 fn declared_dynamic(set: &Value) -> bool {
@@ -216,7 +213,7 @@ fn clean(value: &mut Value) -> Result<(), NotARuleset> {
                     "quota" => forget(value, &["used", "used_unit"]),
                     "last" => forget(value, &["used"]),
                     "elem" => forget(value, &["comment", "expires"]),
-                    "set" => sort_if_list(value)?,
+                    "set" => sort_if_list(value),
                     _ => {}
                 }
             }
@@ -256,20 +253,14 @@ fn exact(number: &Number) -> Result<Option<String>, NotARuleset> {
     }
 }
 
-fn as_sorted_list(value: &mut Value) -> Result<(), NotARuleset> {
+fn as_sorted_list(value: &mut Value) {
     if !value.is_array() {
         *value = Value::Array(vec![value.take()]);
     }
-    sort_if_list(value)
+    sort_if_list(value);
 }
 
-fn sort_if_list(value: &mut Value) -> Result<(), NotARuleset> {
-    let Value::Array(items) = value else { return Ok(()) };
-    let mut keyed = items
-        .drain(..)
-        .map(|item| Ok((jcs(&item)?, item)))
-        .collect::<Result<Vec<_>, NotARuleset>>()?;
-    keyed.sort_by(|(a, _), (b, _)| a.cmp(b));
-    items.extend(keyed.into_iter().map(|(_, item)| item));
-    Ok(())
+fn sort_if_list(value: &mut Value) {
+    let Value::Array(items) = value else { return };
+    items.sort_by_cached_key(Value::to_string);
 }

@@ -1,8 +1,8 @@
 //! Taking down the ruleset that is there, as a baseline for a person to review.
 
-use super::limits::dynamic_accepts;
-use super::look::{Seen, garbage, look, nft};
 use super::FirewallBaseline;
+use super::limits::dynamic_accepts;
+use super::look::{Seen, look, nft};
 use crate::{Host, HostError};
 
 /// The baseline by which this host's firewall is compliant. No table at all is an error: whether a machine
@@ -23,7 +23,7 @@ pub fn capture(host: &dyn Host) -> Result<FirewallBaseline, HostError> {
         what: "nft's listing".to_owned(),
         why: "it is not UTF-8".to_owned(),
     })?;
-    let seen = Seen::of(&ruleset, |_| true).map_err(|error| garbage(&error))?;
+    let seen = Seen::of(&ruleset, |_| true);
     Ok(FirewallBaseline {
         sha256: seen.sha256,
         exclusive: false,
@@ -37,42 +37,38 @@ pub fn capture(host: &dyn Host) -> Result<FirewallBaseline, HostError> {
 /// banned or let in long ago.
 fn without_dynamic_elements(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
-    let mut set = None;
+    let mut block = Block::default();
     for line in text.lines() {
-        match &mut set {
-            _ if line.starts_with("\tset ") || line.starts_with("\tmap ") => {
-                set = Some(Set { dynamic: false, in_elements: false });
-            }
-            _ if line == "\t}" => set = None,
-            Some(set) => {
-                if set.skips(line) {
-                    continue;
-                }
-            }
-            None => {}
+        // What is indented once begins or ends a block of the table.
+        if !line.starts_with("\t\t") {
+            block = Block::default();
         }
-        kept.push_str(line);
-        kept.push('\n');
+        if !block.drops(line) {
+            kept.push_str(line);
+            kept.push('\n');
+        }
     }
     kept
 }
 
-struct Set {
+/// The block of one set, as its lines go by.
+#[derive(Default)]
+struct Block {
     dynamic: bool,
     in_elements: bool,
 }
 
-impl Set {
-    /// Whether this line of the set's block holds elements of a dynamic or timed set.
-    fn skips(&mut self, line: &str) -> bool {
+impl Block {
+    /// Whether this line holds elements of a dynamic or timed set; nft prints flags and times before them.
+    fn drops(&mut self, line: &str) -> bool {
         if let Some(flags) = line.strip_prefix("\t\tflags ") {
-            self.dynamic |= flags.split(',').any(|flag| matches!(flag.trim(), "dynamic" | "timeout"));
+            self.dynamic |=
+                flags.split(',').any(|flag| matches!(flag.trim(), "dynamic" | "timeout"));
         }
         self.dynamic |= line.starts_with("\t\ttimeout ");
-        let starts = line.starts_with("\t\telements = {");
-        let skips = self.dynamic && (starts || self.in_elements);
-        self.in_elements = (starts || self.in_elements) && !line.ends_with('}');
-        skips
+        let elements = self.in_elements || line.starts_with("\t\telements = {");
+        self.in_elements = elements && !line.ends_with('}');
+        elements && self.dynamic
     }
 }
 

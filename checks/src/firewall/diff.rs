@@ -132,7 +132,9 @@ fn in_objects(
     for name in names {
         let (expected, actual) = match (expected.get(name), found.get(name)) {
             (Some(expected), Some(found)) if expected == found => continue,
-            (Some(_), Some(_)) => ("as in the baseline", "it differs in its declaration or its elements"),
+            (Some(_), Some(_)) => {
+                ("as in the baseline", "it differs in its declaration or its elements")
+            }
             (Some(_), None) => ("as in the baseline", "it is missing"),
             (None, _) => ("no such object", "it is there"),
         };

@@ -146,7 +146,8 @@ mod tests {
         let accept = || json!({ "accept": null });
         let drop = || json!({ "drop": null });
         let limit = || json!([{ "limit": { "rate": 5, "per": "second" } }]);
-        let update = |stmt: Value| json!({ "set": { "op": "add", "elem": 1, "set": "@s", "stmt": stmt } });
+        let update =
+            |stmt: Value| json!({ "set": { "op": "add", "elem": 1, "set": "@s", "stmt": stmt } });
         let plain = json!({ "set": { "op": "add", "elem": 1, "set": "@s" } });
         for feeds in [
             json!([member("=="), accept()]),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use compliance_protocol::digest::Digest;
 
-use super::canonical::{MAX_LISTING, NotARuleset, Ruleset};
+use super::canonical::{MAX_LISTING, Ruleset};
 use super::limits;
 use super::name::TableName;
 use super::outline::{Outline, outline};
@@ -28,15 +28,15 @@ pub struct Seen {
 
 impl Seen {
     /// What there is to see in `ruleset` for a baseline that names the tables which `named` holds for.
-    pub fn of(ruleset: &Ruleset, named: impl Fn(&TableName) -> bool) -> Result<Self, NotARuleset> {
-        let (tables, foreign) = outline(ruleset)?.into_iter().partition(|(name, _)| named(name));
-        Ok(Self {
-            sha256: ruleset.sha256(&named)?,
+    pub fn of(ruleset: &Ruleset, named: impl Fn(&TableName) -> bool) -> Self {
+        let (tables, foreign) = outline(ruleset).into_iter().partition(|(name, _)| named(name));
+        Self {
+            sha256: ruleset.sha256(&named),
             tables,
             foreign,
             unseen: limits::unseen(ruleset, &named),
             nft: ruleset.version().to_owned(),
-        })
+        }
     }
 }
 
@@ -61,12 +61,10 @@ pub(super) fn look(
 fn list(host: &dyn Host) -> Result<Ruleset, HostError> {
     // -n: otherwise names stand for numbers by /etc/protocols and its like, which anybody may edit.
     let listing = nft(host, &["-j", "-s", "-n", "list", "ruleset"])?;
-    Ruleset::parse(&listing).map_err(|error| garbage(&error))
-}
-
-/// What is said of a listing that cannot be read.
-pub(super) fn garbage(error: &NotARuleset) -> HostError {
-    HostError::Garbage { what: "nft's listing".to_owned(), why: error.to_string() }
+    Ruleset::parse(&listing).map_err(|error| HostError::Garbage {
+        what: "nft's listing".to_owned(),
+        why: error.to_string(),
+    })
 }
 
 /// What nft printed.

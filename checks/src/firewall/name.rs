@@ -1,4 +1,4 @@
-//! Names of nf_tables objects: as the baseline writes them, and as evidence may show them.
+//! Names of tables, chains and sets: as the baseline writes them, and as evidence may show them.
 
 use std::fmt;
 use std::str::FromStr;

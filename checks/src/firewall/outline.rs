@@ -7,7 +7,7 @@ use compliance_protocol::digest::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::canonical::{NotARuleset, Object, Ruleset, jcs};
+use super::canonical::{Object, Ruleset};
 use super::name::TableName;
 
 /// Tables by name.
@@ -55,10 +55,10 @@ pub struct Fingerprint(u64);
 pub struct NotAFingerprint;
 
 impl Fingerprint {
-    fn of(value: &Value) -> Result<Self, NotARuleset> {
-        let digest = Digest::of(&jcs(value)?);
+    fn of(canonical: &[u8]) -> Self {
+        let digest = Digest::of(canonical);
         let first = digest.as_bytes().iter().take(8);
-        Ok(Self(first.fold(0, |bits, byte| (bits << 8) | u64::from(*byte))))
+        Self(first.fold(0, |bits, byte| (bits << 8) | u64::from(*byte)))
     }
 }
 
@@ -92,17 +92,17 @@ impl fmt::Debug for Fingerprint {
 }
 
 /// The outline of a ruleset's tables.
-pub(super) fn outline(ruleset: &Ruleset) -> Result<Outline, NotARuleset> {
+pub(super) fn outline(ruleset: &Ruleset) -> Outline {
     let mut outline = Outline::new();
     for object in ruleset.objects() {
         if let Some(name) = &object.table {
-            add(outline.entry(name.clone()).or_default(), object)?;
+            add(outline.entry(name.clone()).or_default(), object);
         }
     }
-    Ok(outline)
+    outline
 }
 
-fn add(table: &mut TableOutline, object: &Object) -> Result<(), NotARuleset> {
+fn add(table: &mut TableOutline, object: &Object) {
     let body = &object.body;
     match object.kind.as_str() {
         "table" => table.flags = texts(body.get("flags")),
@@ -113,14 +113,13 @@ fn add(table: &mut TableOutline, object: &Object) -> Result<(), NotARuleset> {
         }
         "rule" => {
             let rules = &mut table.chains.entry(object.name.clone()).or_default().rules;
-            rules.push(Fingerprint::of(body)?);
+            rules.push(Fingerprint::of(&object.canonical));
         }
         kind => {
             let name = format!("{kind} {}", object.name);
-            table.objects.insert(name, Fingerprint::of(body)?);
+            table.objects.insert(name, Fingerprint::of(&object.canonical));
         }
     }
-    Ok(())
 }
 
 fn base(chain: &Value) -> Option<String> {
@@ -146,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_is_the_beginning_of_the_digest() {
-        let fingerprint = Fingerprint::of(&serde_json::json!({})).unwrap();
+        let fingerprint = Fingerprint::of(b"{}");
         assert!(Digest::of(b"{}").to_string().starts_with(&fingerprint.to_string()));
         assert_eq!(Fingerprint::try_from(fingerprint.to_string()), Ok(fingerprint));
         for bad in ["", "0123456789ABCDEF", "+123456789abcdef", "0123456789abcdef0"] {

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use netlink_packet_core::{
-    ErrorBuffer, ErrorMessage, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterator, Parseable as _,
+    ErrorBuffer, ErrorMessage, NLM_F_REQUEST, NLMSG_ERROR, NetlinkBuffer, NlasIterator,
+    Parseable as _,
 };
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
@@ -16,7 +17,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::host::{HostError, RulesetChange};
 
-/// Two sockets to nf_tables: one asks, the other is told of each change. Opened when first asked, and
+/// Two sockets to `nf_tables`: one asks, the other is told of each change. Opened when first asked, and
 /// again after an error.
 #[derive(Debug, Default)]
 pub(super) struct Netfilter(Mutex<Sockets>);
@@ -68,10 +69,10 @@ impl Netfilter {
 
 const WHAT: &str = "the ruleset's generation";
 
-/// The group that is told of changes to nf_tables (`NFNLGRP_NFTABLES`).
+/// The group that is told of changes to `nf_tables` (`NFNLGRP_NFTABLES`).
 const NFTABLES_GROUP: u32 = 7;
 
-/// Messages to and from nf_tables have this as the upper byte of their type (`NFNL_SUBSYS_NFTABLES`).
+/// Messages to and from `nf_tables` have this as the upper byte of their type (`NFNL_SUBSYS_NFTABLES`).
 const NFTABLES_SUBSYSTEM: u16 = 10;
 
 /// `NFT_MSG_NEWGEN`: it answers the question, and ends the notices of each transaction.
@@ -157,8 +158,11 @@ fn generation_in(datagram: &[u8], number: u32) -> Option<Result<u32, HostError>>
     let answer = messages(datagram).find(|message| message.sequence_number() == number)?;
     if answer.message_type() == NLMSG_ERROR {
         let payload = answer.payload();
-        let error = ErrorBuffer::new_checked(&payload).and_then(|error| ErrorMessage::parse(&error));
-        return Some(Err(error.map_or_else(|_| garbage(), |error| HostError::from_io(WHAT, &error.to_io()))));
+        let error =
+            ErrorBuffer::new_checked(&payload).and_then(|error| ErrorMessage::parse(&error));
+        return Some(Err(
+            error.map_or_else(|_| garbage(), |error| HostError::from_io(WHAT, &error.to_io()))
+        ));
     }
     Some(attribute(&answer, GEN_ID).and_then(number_in).ok_or_else(garbage))
 }
@@ -190,7 +194,10 @@ fn changes_in(datagram: &[u8]) -> impl Iterator<Item = RulesetChange> {
     messages(datagram).filter(|message| message.message_type() == NEWGEN).map(|message| {
         let comm = attribute(&message, GEN_PROC_NAME).unwrap_or_default();
         let comm = String::from_utf8_lossy(&comm).trim_end_matches('\0').to_owned();
-        RulesetChange { pid: attribute(&message, GEN_PROC_PID).and_then(number_in).unwrap_or(0), comm }
+        RulesetChange {
+            pid: attribute(&message, GEN_PROC_PID).and_then(number_in).unwrap_or(0),
+            comm,
+        }
     })
 }
 

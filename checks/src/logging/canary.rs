@@ -57,7 +57,7 @@ impl Canaries {
         let (uptime, mut unwritten) = (about.uptime, None);
         let mut unseen = self.look(host, expected, uptime).err();
         if self.is_due(expected, uptime) {
-            let id: String = about.nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+            let id = format!("{:032x}", u128::from_be_bytes(about.nonce));
             match host.log(&entry(&id)) {
                 Ok(()) => {
                     self.written_at = Some(uptime);

@@ -30,14 +30,14 @@ pub(super) fn find(host: &dyn Host, id: &str, on_disk: bool) -> Result<Option<En
             arguments.push(&folder);
         }
         arguments.push(&matching);
-        read(&run(host, tool.as_str(), &arguments)?, id, on_disk)
+        read(&run(host, tool.as_str(), &arguments, LIMIT)?, id, on_disk)
     };
     if let Some(entry) = ask(on_disk)? {
         return Ok(Some(entry));
     }
     // Once this has ended, journald has written all that it was sent before. Who may not ask for that, or
     // gets no answer, looks again in the next round.
-    if run(host, tool.as_str(), &["--sync"]).is_ok_and(|output| output.code == Some(0))
+    if run(host, tool.as_str(), &["--sync"], SYNC_LIMIT).is_ok_and(|output| output.code == Some(0))
         && let Some(entry) = ask(on_disk)?
     {
         return Ok(Some(entry));
@@ -48,13 +48,19 @@ pub(super) fn find(host: &dyn Host, id: &str, on_disk: bool) -> Result<Option<En
 const OUTPUT_FIELDS: &str = "--output-fields=COMPLIANCE_CANARY";
 
 const LIMIT: Duration = Duration::from_secs(1);
+const SYNC_LIMIT: Duration = Duration::from_millis(500);
 const OUTPUT_CAP: usize = 64 * 1024;
 
-fn run(host: &dyn Host, tool: &str, arguments: &[&str]) -> Result<Output, HostError> {
+fn run(
+    host: &dyn Host,
+    tool: &str,
+    arguments: &[&str],
+    limit: Duration,
+) -> Result<Output, HostError> {
     let parts = std::iter::once(tool).chain(arguments.iter().copied()).map(str::to_owned);
     let argv = Argv::try_from(parts.collect::<Vec<_>>())
         .map_err(|_| garbage("it cannot be asked for a canary"))?;
-    host.run(&Command { argv, limit: LIMIT, output_cap: OUTPUT_CAP })
+    host.run(&Command { argv, limit, output_cap: OUTPUT_CAP })
 }
 
 /// What journalctl says, in JSON and, where it fails, in English: it has an empty environment.

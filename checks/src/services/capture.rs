@@ -33,7 +33,7 @@ const ON_DEMAND: [&str; 7] = [
 ];
 
 /// What starts so only prepares the boot, and then stays up with nothing in it.
-const BOOT: [&str; 4] = ["systemd-", "initrd-", "kmod-", "modprobe"];
+const BOOT: [&str; 5] = ["systemd-", "initrd-", "kmod-", "modprobe", "ldconfig"];
 
 fn worth_watching(host: &dyn Host, unit: &UnitState) -> Option<UnitName> {
     let name: UnitName = unit.unit.parse().ok()?;

@@ -4,6 +4,7 @@ use compliance_protocol::evidence::Finding;
 use compliance_protocol::time::Span;
 
 use super::CriticalUnit;
+use super::watch::is_busy;
 use crate::host::UnitState;
 
 /// Whether a unit is as it should be.
@@ -39,16 +40,11 @@ pub fn standing(unit: &CriticalUnit, state: Option<&UnitState>, busy_for: Span) 
     }
     match &*state.active {
         "active" | "reloading" | "refreshing" => Standing::Well,
-        "activating" | "deactivating" => {
-            let limit = Span::from_secs(i64::from(unit.start_limit_s));
-            // A oneshot that runs does what it should; one that systemd is about to try again has failed.
-            let runs = oneshot && sub.starts_with("start");
-            match () {
-                () if busy_for > limit => wrong(format!("{active} ({sub}) for {busy_for}")),
-                () if runs => Standing::Well,
-                () => Standing::Unclear(format!("{name} is still {active}")),
-            }
-        }
+        _ if is_busy(state) => match while_busy(unit, state, busy_for) {
+            Busy::TooLong => wrong(format!("{active} ({sub}) for {busy_for}")),
+            Busy::Works => Standing::Well,
+            Busy::Unclear(what) => Standing::Unclear(format!("{name} {what}")),
+        },
         "inactive" if oneshot && state.result == "success" => Standing::Well,
         "inactive" | "failed" | "maintenance" if matches!(&*state.result, "" | "success") => {
             wrong(format!("{active} ({sub})"))
@@ -57,6 +53,24 @@ pub fn standing(unit: &CriticalUnit, state: Option<&UnitState>, busy_for: Span) 
             wrong(format!("{active} ({sub}, {})", word(&state.result)))
         }
         _ => Standing::Unclear(format!("{name} is in a state that this version does not know")),
+    }
+}
+
+enum Busy {
+    TooLong,
+    Works,
+    Unclear(String),
+}
+
+fn while_busy(unit: &CriticalUnit, state: &UnitState, busy_for: Span) -> Busy {
+    if busy_for > Span::from_secs(i64::from(unit.start_limit_s)) {
+        return Busy::TooLong;
+    }
+    match &*state.active {
+        "inactive" | "failed" => Busy::Unclear("waits to be started".to_owned()),
+        // A oneshot that runs does what it should; one that systemd is about to try again has failed.
+        _ if state.kind == "oneshot" && state.sub.starts_with("start") => Busy::Works,
+        active => Busy::Unclear(format!("is still {}", word(active))),
     }
 }
 

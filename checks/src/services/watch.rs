@@ -57,8 +57,7 @@ const MOST: usize = 1000;
 
 impl Seen {
     fn see(&mut self, unit: &UnitState, uptime: Span, window: Span) {
-        let busy = matches!(&*unit.active, "activating" | "deactivating");
-        self.busy_since = busy.then(|| self.busy_since.unwrap_or(uptime));
+        self.busy_since = is_busy(unit).then(|| self.busy_since.unwrap_or(uptime));
         let last = self.restarts.back().map(|(_, restarts)| *restarts);
         // A start by hand sets the number back to zero.
         if last.is_some_and(|last| unit.restarts < last) {
@@ -71,6 +70,15 @@ impl Seen {
         while self.restarts.get(1).is_some_and(old) || self.restarts.len() > MOST {
             self.restarts.pop_front();
         }
+    }
+}
+
+/// Whether a unit is on its way from one state to another, or waits for its turn.
+pub(super) fn is_busy(unit: &UnitState) -> bool {
+    match &*unit.active {
+        "activating" | "deactivating" => true,
+        "inactive" | "failed" => matches!(&*unit.job, "start" | "restart"),
+        _ => false,
     }
 }
 
