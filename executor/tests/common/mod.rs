@@ -13,7 +13,7 @@ use compliance_executor::effect::{Tools, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
 use compliance_executor::evidence::Author;
 use compliance_executor::ledger::{Fact, Ledger, LedgerError};
-use compliance_executor::observe::observe;
+use compliance_executor::observe::Observer;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle, VerifiedBundle};
@@ -37,6 +37,7 @@ pub(crate) const SYSTEMCTL: &str = "/bin/systemctl";
 pub(crate) const ROUND: Span = Span::from_secs(15);
 
 pub(crate) struct Rig {
+    pub(crate) observer: Observer,
     pub(crate) engine: Engine,
     pub(crate) host: Arc<FakeHost>,
     pub(crate) plane: FakePlane,
@@ -90,7 +91,8 @@ impl Rig {
         let mut plane = FakePlane::default();
         plane.trust = setup.trust.clone();
         let engine = start(&path, reading, 1, &setup, 0);
-        Self { engine, host, plane, reading, boot: 1, starts: 1, setup, dir }
+        let observer = Observer::default();
+        Self { observer, engine, host, plane, reading, boot: 1, starts: 1, setup, dir }
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -234,7 +236,7 @@ impl Rig {
             Job::Round(round) => {
                 let baseline: Result<&Baseline, &str> =
                     round.baseline.as_deref().map_err(String::as_str);
-                let observed = observe(&*self.host, baseline, round.now);
+                let observed = self.observer.observe(&*self.host, baseline, &round.about);
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
@@ -405,7 +407,7 @@ pub(crate) fn try_start(
     let ledger = Ledger::open(path, Id::new(reading.wall, fresh), reading.boottime)?;
     let trust = trust_in_force(setup.trust.clone(), &ledger.0)?;
     let machine =
-        Machine { running: None, machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())) };
+        Machine { running: None, profile: None, machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())) };
     let closure = setup.baseline.as_ref().map_err(Clone::clone);
     let closure = closure.map(|b| compliance_signing::sign(b, &[&keys.baseline]).unwrap());
     let parts = Parts {
