@@ -6,6 +6,7 @@ use compliance_protocol::name::Site;
 use crate::baseline::BaselineCommand;
 use crate::config::Connection;
 use crate::evidence::EvidenceCommand;
+use crate::firewall::FirewallCommand;
 use crate::key::KeyCommand;
 use crate::order::OrderCommand;
 use crate::site::SiteCommand;
@@ -51,6 +52,9 @@ pub enum Command {
     /// Sign and show baselines.
     #[command(subcommand)]
     Baseline(BaselineCommand),
+    /// Look at rulesets.
+    #[command(subcommand)]
+    Firewall(FirewallCommand),
     /// List, show and export the evidence that the control plane holds.
     #[command(subcommand)]
     Evidence(EvidenceCommand),
