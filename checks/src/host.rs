@@ -115,7 +115,7 @@ pub struct UnitState {
 /// A process that changed the ruleset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RulesetChange {
-    /// Its process id.
+    /// Its process id; 0 when the kernel's notice of it was lost.
     pub pid: u32,
     /// Its name, as the kernel keeps it (at most 15 bytes).
     pub comm: String,

@@ -25,7 +25,7 @@ pub enum CheckId {
 }
 
 impl CheckId {
-    /// All of them, in the order in which they are shown.
+    /// All checks, in the order in which they are shown.
     pub const ALL: [Self; 6] = [
         Self::Patching,
         Self::Services,

@@ -165,6 +165,16 @@ fn automatic_restarts_within_the_time_are_flapping() {
 }
 
 #[test]
+fn a_restart_counts_for_exactly_the_time() {
+    let mut rounds = web(vec![restarted(0)]);
+    assert_eq!(rounds.after(0), Verdict::Compliant);
+    rounds.host.set_units(Ok(vec![restarted(3)]));
+    drifts(&rounds.after(15), WEB, "3 restarts");
+    drifts(&rounds.after(599), WEB, "3 restarts");
+    assert_eq!(rounds.after(1), Verdict::Compliant);
+}
+
+#[test]
 fn a_start_by_hand_is_no_flapping() {
     let mut rounds = web(vec![restarted(2)]);
     for restarts in [2, 0, 1, 0, 2, 0, 2, 0] {

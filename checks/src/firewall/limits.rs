@@ -132,8 +132,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn asks(statements: Value) -> Vec<String> {
-        may_accept_by(&statements).into_iter().map(str::to_owned).collect()
+    fn asks(statements: &Value) -> Vec<String> {
+        may_accept_by(statements).into_iter().map(str::to_owned).collect()
     }
 
     fn member(op: &str) -> Value {
@@ -160,7 +160,7 @@ mod tests {
             json!([{ "dnat": { "addr": { "map": { "key": { "ct": 1 }, "data": "@s" } } } }]),
             json!([{ "something new": { "data": "@s" } }]),
         ] {
-            assert_eq!(asks(feeds.clone()), ["s"], "{feeds}");
+            assert_eq!(asks(&feeds), ["s"], "{feeds}");
         }
         for does_not in [
             json!([member("=="), drop()]),
@@ -169,7 +169,7 @@ mod tests {
             json!([plain, accept()]),
             json!([update(limit()), drop()]),
         ] {
-            assert!(asks(does_not.clone()).is_empty(), "{does_not}");
+            assert!(asks(&does_not).is_empty(), "{does_not}");
         }
     }
 }

@@ -101,8 +101,8 @@ impl Canaries {
             Ok(None) if age >= seconds(expected.canary_limit_s) => self.lost = true,
             Ok(None) => self.pending = Some(pending),
             Err(error) => {
-                // Not to have been able to look is no loss; but one so old may have been deleted since.
-                self.pending = (age < interval(expected)).then_some(pending);
+                // Not to have been able to look is no loss.
+                self.pending = Some(pending);
                 return Err(error);
             }
         }

@@ -1,6 +1,6 @@
 //! Act 2: the six checks look at this machine.
 
-use compliance_checks::{ALL, CheckId};
+use compliance_checks::CheckId;
 use compliance_protocol::evidence::State;
 use compliance_protocol::status::CheckStatus;
 
