@@ -4,9 +4,11 @@
 //! the verdict from being [`Verdict::Holds`].
 
 mod bundle;
+mod demand;
 mod directory;
 mod envelope;
 mod keys;
+mod receipts;
 mod report;
 
 use std::fs;
@@ -18,10 +20,13 @@ use compliance_protocol::envelope::MAX_ENVELOPE;
 use compliance_protocol::evidence::STATEMENT_TYPE;
 use compliance_protocol::evidence::export::Part;
 
+pub use demand::{Demands, Head, NotAHead};
 pub use envelope::peek;
 pub use keys::Keys;
-pub use report::{ChainHead, Problem, Report};
+pub use report::{ChainHead, Problem, Report, Tail};
 
+use self::demand::Heads;
+use self::receipts::Receipts;
 use crate::output::{Paint, Table, Tone};
 use crate::{Context, Error, Verdict};
 
@@ -40,35 +45,44 @@ pub struct VerifyArgs {
     /// The evidence log's key, a vkey, with which receipts are verified.
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+    /// What must be there beside that.
+    #[command(flatten)]
+    pub demands: Demands,
 }
 
 /// Carries out `verify`.
 pub fn run(context: &Context, args: &VerifyArgs) -> Result<Verdict, Error> {
     let keys = Keys::read(&args.keys, args.trust.as_deref(), args.checkpoint.as_deref())?;
-    let report = verify(&args.paths, &keys);
+    let report = verify(&args.paths, &keys, &args.demands);
     context.output.show(&report, describe)?;
     Ok(report.verdict())
 }
 
-/// Verifies all of `paths`.
-pub fn verify(paths: &[PathBuf], keys: &Keys) -> Report {
+/// Verifies all of `paths`, and that what is demanded is among them.
+pub fn verify(paths: &[PathBuf], keys: &Keys, demands: &Demands) -> Report {
     let mut report = Report::default();
+    let mut heads = Heads::demanded(&demands.heads);
     for path in paths {
         match fs::metadata(path) {
-            Err(error) => report.unchecked(path, format!("cannot be read: {error}")),
-            Ok(metadata) if metadata.is_dir() => directory::verify(path, keys, &mut report),
-            Ok(metadata) if metadata.is_file() => verify_file(path, keys, &mut report),
+            Err(error) => report.unread(path, &error),
+            Ok(metadata) if metadata.is_dir() => {
+                directory::verify(path, keys, demands.pending_ok, &mut heads, &mut report);
+            }
+            Ok(metadata) if metadata.is_file() => {
+                verify_file(path, keys, demands.pending_ok, &mut report);
+            }
             Ok(_) => report.unchecked(path, "is neither a file nor a directory".to_owned()),
         }
     }
+    heads.judge(&mut report);
     report
 }
 
 /// One named file: any file of a bundle stands for the bundle, anything else must be an envelope.
-fn verify_file(path: &Path, keys: &Keys, report: &mut Report) {
+fn verify_file(path: &Path, keys: &Keys, pending_ok: bool, report: &mut Report) {
     let bytes = match files::read(path, MAX_ENVELOPE) {
         Ok(bytes) => bytes,
-        Err(error) => return report.unchecked(path, format!("cannot be read: {error}")),
+        Err(error) => return report.unread(path, &error),
     };
     let name = path.file_name().and_then(|name| name.to_str()).and_then(Part::of_name);
     match (envelope::kind(&bytes).as_deref(), name) {
@@ -76,8 +90,13 @@ fn verify_file(path: &Path, keys: &Keys, report: &mut Report) {
             let folder = path.parent().unwrap_or_else(|| Path::new(""));
             let before = report.problems.len();
             let checked = bundle::verify(folder, stem, keys, report);
+            let mut receipts = Receipts::default();
+            if let Some(checked) = &checked {
+                receipts.take(checked);
+            }
+            receipts.judge(pending_ok, report);
             if let Some(checked) = checked.filter(|_| report.problems.len() == before) {
-                let bundle = checked.bundle();
+                let bundle = checked.verified.bundle();
                 let subject = bundle.check.as_deref().unwrap_or("no check");
                 let outcome = bundle.outcome.code();
                 report.verified(path, &format!("bundle {}: {outcome}, {subject}", bundle.sequence));
@@ -95,10 +114,15 @@ fn describe(report: &Report, paint: Paint) -> String {
     for what in &report.verified {
         lines.push(format!("  {}  {what}\n", paint.tone(Tone::Good, "verified")));
     }
-    for ChainHead { site, epoch, ledger_id, last, sha256 } in &report.chains {
+    for ChainHead { site, epoch, ledger_id, last, sha256, tail } in &report.chains {
         lines.push(format!(
-            "  chain of {site}, epoch {epoch}, ledger {ledger_id}: bundles 1 to {last}, head {sha256}\n"
+            "  chain of {site}, epoch {epoch}, ledger {ledger_id}: bundles 1 to {last}, head {last}:{sha256}\n"
         ));
+        if *tail == Tail::NotChecked {
+            lines.push(format!(
+                "  whether anything follows bundle {last} of chain {ledger_id}, or another chain is missing, cannot be seen from the files alone; pass --head to demand it\n"
+            ));
+        }
     }
     let (tone, word) = match report.verdict() {
         Verdict::Holds => (Tone::Good, "It holds"),

@@ -67,29 +67,42 @@ fn the_whole_story_holds_and_leaves_nothing_behind_but_its_directory() {
     assert_eq!(proof["bundles"], proof["receipts"]);
     assert!(proof["openssl"].as_str().unwrap().starts_with("openssl pkeyutl -verify "));
     assert!(proof["console"].as_str().unwrap().starts_with("http://127.0.0.1:"));
-    verifies_again(&dir, Path::new(proof["evidence"].as_str().unwrap()));
+    let head = proof["heads"][0].as_str().unwrap();
+    verifies_again(&dir, Path::new(proof["evidence"].as_str().unwrap()), head);
     assert_eq!(processes_about(&dir), Vec::<String>::new());
 }
 
-/// The export holds up to the operator's own `verify`, and no longer when one byte of it is changed.
-fn verifies_again(dir: &Path, evidence: &Path) {
-    let verify = || {
+/// The export holds up to the operator's own `verify`, and no longer when one byte of it is changed, its
+/// newest bundle is missing, or its receipts are.
+fn verifies_again(dir: &Path, evidence: &Path, head: &str) {
+    let verify = |options: &[&str]| {
         let mut verify = Command::new(env!("CARGO_BIN_EXE_compliancectl"));
         verify.arg("verify").arg(evidence).arg("--trust").arg(dir.join("site/trust.dsse.json"));
-        verify.output().unwrap().status.code()
+        verify.args(options).output().unwrap().status.code()
     };
-    assert_eq!(verify(), Some(0));
+    let head = ["--head", head];
+    assert_eq!(verify(&head), Some(0));
     let mut folder = evidence.to_owned();
     while let Some(below) = fs::read_dir(&folder).unwrap().flatten().find(|e| e.path().is_dir()) {
         folder = below.path();
     }
     let is_bundle = |name: &str| matches!(Part::of_name(name), Some((_, Part::Json)));
-    let bundle = fs::read_dir(&folder).unwrap().flatten();
-    let bundle = bundle.map(|e| e.path()).find(|path| is_bundle(path.to_str().unwrap())).unwrap();
-    let mut bytes = fs::read(&bundle).unwrap();
-    bytes[100] ^= 1;
+    let files = || fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path());
+    let bundle = files().find(|path| is_bundle(path.to_str().unwrap())).unwrap();
+    let bytes = fs::read(&bundle).unwrap();
+    let mut changed = bytes.clone();
+    changed[100] ^= 1;
+    fs::write(&bundle, changed).unwrap();
+    assert_eq!(verify(&[]), Some(1));
     fs::write(&bundle, bytes).unwrap();
-    assert_eq!(verify(), Some(1));
+
+    let digits = |path: &Path| path.file_name().unwrap().to_str().unwrap()[..8].to_owned();
+    let newest = files().map(|path| digits(&path)).max().unwrap();
+    files().filter(|path| digits(path) == newest).for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!((verify(&head), verify(&[])), (Some(1), Some(0)), "the newest bundle is missing");
+    let receipts = files().filter(|path| path.extension().is_some_and(|end| end == "tlog-proof"));
+    receipts.for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!(verify(&[]), Some(1), "the receipts are missing");
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn verification_ends_with_1_when_it_does_not_hold_and_2_when_nobody_could_look()
     assert_eq!(code(dir.path(), &["verify", "x.json", "--key", "x.json"]), Some(2), "no key");
     assert_eq!(code(dir.path(), &["verify", "x.json"]), Some(2), "no key given");
     assert_eq!(code(dir.path(), &["verify"]), Some(2), "nothing to verify");
+    let head = ["verify", "empty", "--key", "orders.pub", "--head", "21"];
+    assert_eq!(code(dir.path(), &head), Some(2), "a head without its digest");
 }
 
 #[test]

@@ -140,6 +140,14 @@ fn evidence(kept: &Kept) {
     assert_eq!(exported["bundles"], exported["receipts"]);
     let verified = kept.holds(&["verify", "held", "--trust", "site/trust.dsse.json"]);
     assert_eq!(verified["bundles"], exported["bundles"]);
+    assert_eq!(verified["tail"], "not_checked");
+    let head = listed.as_array().unwrap().last().unwrap();
+    let head = format!("{}:{}", head["sequence"], head["sha256"].as_str().unwrap());
+    let trusted = ["verify", "held", "--trust", "site/trust.dsse.json"];
+    let verified = kept.holds(&[&trusted[..], &["--head", &head]].concat());
+    assert_eq!(verified["tail"], "checked");
+    let other = format!("1{head}");
+    assert_eq!(kept.ask(&[&trusted[..], &["--head", &other]].concat()).0, Some(1));
     let without_log_key = kept.ask(&["verify", "held", "--key", "site/data/evidence.pub"]);
     assert_eq!(without_log_key.0, Some(2), "nobody looked at the receipts");
     assert!(same_where_both_have(&kept.dir().join("held"), &kept.dir().join("evidence")) > 20);

@@ -1,10 +1,12 @@
 //! Exporting the ledger's evidence as files that anybody can verify.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use compliance_daemon::files;
 use compliance_protocol::evidence::BundleError;
-use compliance_protocol::evidence::export::{bundle_files, key_files};
+use compliance_protocol::evidence::export::{ExportFile, bundle_files, key_files};
 use compliance_protocol::key::{KeyError, PublicKey};
 use compliance_protocol::tlog::VerifierKey;
 
@@ -59,21 +61,11 @@ pub fn export(
     log: &VerifierKey,
     dir: &Path,
 ) -> Result<u64, ExportError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| ExportError::Write { path, source }
-    };
-    std::fs::create_dir_all(dir).map_err(failed(dir))?;
-    if std::fs::read_dir(dir).map_err(failed(dir))?.next().is_some() {
+    fs::create_dir_all(dir).map_err(failed(dir))?;
+    if fs::read_dir(dir).map_err(failed(dir))?.next().is_some() {
         return Err(ExportError::NotEmpty(dir.to_owned()));
     }
-    let write = |file: compliance_protocol::evidence::export::ExportFile| {
-        let path = dir.join(&file.path);
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(failed(folder))?;
-        }
-        files::create(&path, &file.bytes, 0o644).map_err(failed(&path))
-    };
+    let write = |file: ExportFile| write(dir, &file);
     key_files(evidence, log)?.into_iter().try_for_each(write)?;
     let mut count = 0;
     ledger.each_bundle(|stored| {
@@ -83,4 +75,19 @@ pub fn export(
         bundle_files(verified.bundle(), &stored.signed, receipt).into_iter().try_for_each(write)
     })?;
     Ok(count)
+}
+
+/// Not synced: an export is a copy, and syncing each of its many files takes most of the time.
+fn write(top: &Path, file: &ExportFile) -> Result<(), ExportError> {
+    let path = top.join(&file.path);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed(folder))?;
+    }
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
+    new.and_then(|mut new| new.write_all(&file.bytes)).map_err(failed(&path))
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> ExportError + use<> {
+    let path = path.to_owned();
+    |source| ExportError::Write { path, source }
 }

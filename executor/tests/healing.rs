@@ -137,7 +137,7 @@ fn a_job_that_runs_too_long_is_marked_as_timed_out() {
     let mut rig = settled();
     rig.age_backup(Span::from_hours(50));
     let late = || {
-        let limit = std::time::Duration::from_secs(600);
+        let limit = std::time::Duration::from_mins(10);
         Err(HostError::TimedOut { what: BACKUP_PROGRAM.to_owned(), limit })
     };
     rig.host.install(BACKUP_PROGRAM, Box::new(move |_| late()));
@@ -494,7 +494,9 @@ fn rounds_that_take_longer_than_their_interval_do_not_pile_up() {
         rig.engine.tick(rig.reading).unwrap();
     }
     assert!(rig.engine.take_jobs().is_empty());
-    slow.into_iter().for_each(|job| rig.run(job));
+    for job in slow {
+        rig.run(job);
+    }
     rig.pass(ROUND);
     rig.engine.tick(rig.reading).unwrap();
     assert_eq!(rig.engine.take_jobs().len(), 1);
@@ -520,7 +522,9 @@ fn a_round_that_was_judged_by_a_replaced_baseline_heals_nothing() {
     let ticket = rig.ticket();
     let answer = rig.plane.answer(&ticket, rig.reading.wall);
     rig.handle(answer);
-    old.into_iter().for_each(|job| rig.run(job));
+    for job in old {
+        rig.run(job);
+    }
     rig.settle();
     assert_eq!(rig.backups_run(), 0);
     assert_eq!(rig.because("baseline_updated").len(), 1);

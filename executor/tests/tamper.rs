@@ -61,7 +61,7 @@ impl Tamper {
     fn apply(&self, envelope: &[u8]) -> Vec<u8> {
         let mut bytes = envelope.to_vec();
         let at =
-            |part: u32, len: usize| usize::try_from(u64::from(part) * len as u64 >> 32).unwrap();
+            |part: u32, len: usize| usize::try_from((u64::from(part) * len as u64) >> 32).unwrap();
         match self {
             Flip(part, bit) => bytes[at(*part, envelope.len())] ^= 1 << bit,
             Insert(part, byte) => bytes.insert(at(*part, envelope.len() + 1), *byte),

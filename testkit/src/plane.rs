@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, SignedBundle};
@@ -15,13 +16,14 @@ use compliance_protocol::trust::Trust;
 use compliance_protocol::wire::{UploadResult, UploadStatus};
 use compliance_signing::{PrivateKey, sign, sign_checkpoint};
 
+use crate::evidence::verified;
 use crate::{Keys, OrderForm};
 
 /// A control plane that behaves, unless a test makes it not.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FakePlane {
     /// The tenant's keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// The site's trust file.
     pub trust: Trust,
     /// The orders that are open, with their envelopes.
@@ -37,7 +39,7 @@ impl Default for FakePlane {
         let keys = Keys::default();
         Self {
             trust: keys.trust(),
-            keys,
+            keys: Arc::new(keys),
             open: Vec::new(),
             stored: Vec::new(),
             entries: Vec::new(),
@@ -115,11 +117,9 @@ impl FakePlane {
     /// Stores evidence and answers with receipts, as the agent hands them in. Orders whose terminal
     /// evidence came are closed.
     pub fn upload(&mut self, bundles: &[SignedBundle], log_size: u64) -> Request {
-        let evidence = self.keys.evidence.public();
         let mut stored = Vec::new();
         for signed in bundles {
-            let bundle =
-                signed.verify(&evidence).expect("the appliance signs well").bundle().clone();
+            let bundle = verified(signed).bundle().clone();
             let json = signed.json.as_slice().to_vec();
             let known = self.entries.iter().position(|entry| *entry == json);
             let index = known.unwrap_or_else(|| self.append(json));

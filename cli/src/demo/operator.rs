@@ -1,5 +1,7 @@
 //! The operator: signs and pushes orders, and reads what the control plane holds.
 
+use std::collections::BTreeMap;
+
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, VerifiedBundle};
 use compliance_protocol::name::{Id, Site};
@@ -16,6 +18,7 @@ use crate::api::{EvidenceSummary, Link, NextOrder};
 use crate::config::Endpoint;
 use crate::connect::ControlPlane;
 use crate::order::sign::seal;
+use crate::verify::Head;
 use crate::{Error, entropy, evidence};
 
 /// The operator of one site.
@@ -117,6 +120,17 @@ impl Operator {
     /// Everything that the control plane holds of the site.
     pub(super) async fn evidence(&self) -> Result<Vec<EvidenceSummary>, Error> {
         evidence::all(&self.plane, self.site()).await
+    }
+
+    /// The newest bundle of each chain that the control plane holds.
+    pub(super) async fn heads(&self) -> Result<Vec<Head>, Error> {
+        let mut newest: BTreeMap<(u64, Id), Head> = BTreeMap::new();
+        for EvidenceSummary { epoch, ledger_id, sequence, sha256, .. } in self.evidence().await? {
+            let head = Head { sequence, sha256 };
+            let chain = newest.entry((epoch, ledger_id)).or_insert(head);
+            *chain = head.max(*chain);
+        }
+        Ok(newest.into_values().collect())
     }
 
     /// Waits for evidence at the control plane, and verifies its signatures and its receipt.

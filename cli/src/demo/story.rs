@@ -7,6 +7,7 @@ use compliance_protocol::time::Span;
 use serde::Serialize;
 
 use crate::output::{Output, Paint, Table, Tone};
+use crate::verify::Head;
 use crate::{Error, Verdict};
 
 /// The whole story.
@@ -56,6 +57,8 @@ pub(super) struct Row {
 pub(super) struct Proof {
     /// The exported evidence.
     pub(super) evidence: PathBuf,
+    /// The newest bundle of each chain that the control plane held, which `verify --head` demands.
+    pub(super) heads: Vec<Head>,
     /// How many bundles it has.
     pub(super) bundles: u64,
     /// How many receipts were verified.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use compliance_daemon::files;
 use compliance_protocol::envelope::MAX_ENVELOPE;
@@ -12,14 +12,27 @@ use compliance_protocol::tlog::{MAX_RECEIPT_BYTES, TlogProof};
 
 use super::{Keys, Report};
 
-/// Verifies the bundle `folder/stem`; what is wrong goes into `report`. Returned is what both signatures
-/// cover, also when the file's name or the receipt is wrong.
+/// What both signatures of a bundle cover, also when the file's name or the receipt is wrong.
+pub(super) struct Checked {
+    pub(super) verified: VerifiedBundle,
+    pub(super) receipt: Receipt,
+}
+
+/// Whether a bundle has a receipt, good or not.
+pub(super) enum Receipt {
+    Here,
+    /// There should be one at this path.
+    Absent(PathBuf),
+}
+
+/// Verifies the bundle `folder/stem`; what is wrong goes into `report`. That it has no receipt may be
+/// allowed: that is for the caller to judge, who sees the whole chain.
 pub(super) fn verify(
     folder: &Path,
     stem: &str,
     keys: &Keys,
     report: &mut Report,
-) -> Option<VerifiedBundle> {
+) -> Option<Checked> {
     let path = folder.join(format!("{stem}{}", Part::Json.ending()));
     let problems = report.problems.len();
     let parts =
@@ -43,19 +56,13 @@ pub(super) fn verify(
     let receipt = check_receipt(folder, stem, signed.json.as_slice(), keys, report);
     if report.problems.len() == problems {
         report.bundles += 1;
-        match receipt {
-            Receipt::Verified => report.receipts += 1,
-            Receipt::Unchecked => report.receipts_unchecked += 1,
-            Receipt::Absent => report.without_receipt += 1,
+        match (&receipt, keys.log()) {
+            (Receipt::Here, Some(_)) => report.receipts += 1,
+            (Receipt::Here, None) => report.receipts_unchecked += 1,
+            (Receipt::Absent(_), _) => report.without_receipt += 1,
         }
     }
-    Some(verified)
-}
-
-enum Receipt {
-    Verified,
-    Unchecked,
-    Absent,
+    Some(Checked { verified, receipt })
 }
 
 /// The bundle under the first key that made both its signatures and that it names.
@@ -79,6 +86,7 @@ fn elsewhere(verified: &VerifiedBundle, keys: &Keys) -> Option<String> {
         .then(|| format!("is of {}/{}, not of the trust file's site", bundle.tenant, bundle.site))
 }
 
+/// Without the log's key nobody looks into it, which the caller counts.
 fn check_receipt(
     folder: &Path,
     stem: &str,
@@ -88,19 +96,17 @@ fn check_receipt(
 ) -> Receipt {
     let path = folder.join(format!("{stem}{}", Part::Receipt.ending()));
     match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Receipt::Absent,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Receipt::Absent(path),
         _ => {}
     }
-    let Some(bytes) = read(folder, stem, Part::Receipt, report) else { return Receipt::Absent };
-    let Some(log) = keys.log() else { return Receipt::Unchecked };
+    let Some(bytes) = read(folder, stem, Part::Receipt, report) else { return Receipt::Here };
+    let Some(log) = keys.log() else { return Receipt::Here };
     let text = String::from_utf8_lossy(&bytes);
-    match TlogProof::parse(&text).and_then(|proof| proof.verify(json, log, log.name())) {
-        Ok(_) => Receipt::Verified,
-        Err(error) => {
-            report.fails(&path, format!("does not verify: {error}"));
-            Receipt::Absent
-        }
+    let proof = TlogProof::parse(&text).and_then(|proof| proof.verify(json, log, log.name()));
+    if let Err(error) = proof {
+        report.fails(&path, format!("does not verify: {error}"));
     }
+    Receipt::Here
 }
 
 /// Reads one file of the bundle: a plain file within its bound, or a problem.
@@ -122,7 +128,7 @@ fn read(folder: &Path, stem: &str, part: Part, report: &mut Report) -> Option<Ve
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             report.fails(&path, error.to_string());
         }
-        Err(error) => report.unchecked(&path, format!("cannot be read: {error}")),
+        Err(error) => report.unread(&path, &error),
     }
     None
 }

@@ -7,37 +7,46 @@ use std::path::Path;
 
 use compliance_protocol::evidence::export::{EVIDENCE_KEY_FILE, LOG_KEY_FILE, Part};
 use compliance_protocol::evidence::{Chain, VerifiedBundle};
-use compliance_protocol::name::{Id, Site};
 
+use super::demand::Heads;
+use super::receipts::Receipts;
+use super::report::{ChainName, Tail, chain_name};
 use super::{ChainHead, Keys, Report, bundle};
 use crate::files;
 
 /// Verifies the export at `top`.
-pub(super) fn verify(top: &Path, keys: &Keys, report: &mut Report) {
+pub(super) fn verify(
+    top: &Path,
+    keys: &Keys,
+    pending_ok: bool,
+    heads: &mut Heads,
+    report: &mut Report,
+) {
     let found = match Found::below(top, report) {
         Ok(found) => found,
-        Err(error) => return report.unchecked(top, format!("cannot be read: {error}")),
+        Err(error) => return report.unread(top, &error),
     };
     check_key_files(top, keys, report);
     if found.bundles.is_empty() {
         report.fails(top, "holds no evidence".to_owned());
     }
-    let mut chains = Chains::default();
+    let (mut chains, mut receipts) = (Chains::default(), Receipts::default());
     // By sequence: so each chain is followed in its order, and no bundle need be kept.
     for (_, folder, stem) in &found.bundles {
-        let Some(verified) = bundle::verify(&top.join(folder), stem, keys, report) else {
+        let Some(checked) = bundle::verify(&top.join(folder), stem, keys, report) else {
             continue;
         };
+        receipts.take(&checked);
+        let verified = &checked.verified;
         let path = top.join(folder).join(format!("{stem}{}", Part::Json.ending()));
         if verified.bundle().folder() != *folder {
             report.fails(&path, format!("belongs into {}", verified.bundle().folder()));
         }
-        chains.follow(&path, &verified, report);
+        chains.follow(&path, verified, heads, report);
     }
+    receipts.judge(pending_ok, report);
     report.chains.extend(chains.heads.into_values());
 }
-
-type ChainName = (Site, u64, Id);
 
 #[derive(Default)]
 struct Chains {
@@ -46,9 +55,16 @@ struct Chains {
 }
 
 impl Chains {
-    fn follow(&mut self, path: &Path, verified: &VerifiedBundle, report: &mut Report) {
+    fn follow(
+        &mut self,
+        path: &Path,
+        verified: &VerifiedBundle,
+        heads: &mut Heads,
+        report: &mut Report,
+    ) {
         let bundle = verified.bundle();
-        let name = (bundle.site.clone(), bundle.epoch, bundle.ledger_id);
+        let name = chain_name(bundle);
+        heads.meet(&name, verified);
         if let Err(broken) = self.followed.entry(name.clone()).or_default().follow(verified) {
             report.fails(path, format!("breaks the chain: {broken}"));
         }
@@ -58,6 +74,7 @@ impl Chains {
             ledger_id: bundle.ledger_id,
             last: bundle.sequence,
             sha256: verified.sha256(),
+            tail: Tail::NotChecked,
         };
         self.heads.insert(name, head);
     }

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::Bundle;
 use compliance_protocol::name::{Id, Site};
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
+use std::io;
 
 use crate::Verdict;
 
@@ -18,17 +20,18 @@ pub struct Report {
     pub receipts: u64,
     /// How many of them have a receipt at which nobody looked, because the log's key was not given.
     pub receipts_unchecked: u64,
-    /// How many of them have none.
+    /// How many of them have none; a problem says so unless that was allowed.
     pub without_receipt: u64,
     /// How many envelopes verified.
     pub envelopes: u64,
     /// Named files that verified, and what they are.
     pub verified: Vec<String>,
-    /// How far each chain was followed. That nothing was cut off its end, only the control plane or a
-    /// later bundle can show.
+    /// How far each chain was followed.
     pub chains: Vec<ChainHead>,
     /// What keeps it from holding.
     pub problems: Vec<Problem>,
+    /// Whether something is there that could not be read.
+    pub(super) unread: bool,
 }
 
 /// The end of a chain without gaps.
@@ -44,6 +47,32 @@ pub struct ChainHead {
     pub last: u64,
     /// The last bundle's digest.
     pub sha256: Digest,
+    /// Whether somebody said that it ends there.
+    pub tail: Tail,
+}
+
+/// Whether it is known that a chain ends where its files end. The files alone cannot show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tail {
+    /// Its last bundle is the demanded one.
+    Checked,
+    /// Nobody said which bundle is its last.
+    NotChecked,
+}
+
+/// What makes a chain: site, epoch and ledger.
+pub(super) type ChainName = (Site, u64, Id);
+
+/// The chain that a bundle belongs to.
+pub(super) fn chain_name(bundle: &Bundle) -> ChainName {
+    (bundle.site.clone(), bundle.epoch, bundle.ledger_id)
+}
+
+impl ChainHead {
+    pub(super) fn name(&self) -> ChainName {
+        (self.site.clone(), self.epoch, self.ledger_id)
+    }
 }
 
 /// Something that keeps a verification from holding.
@@ -72,12 +101,23 @@ impl Report {
         }
     }
 
+    /// Whether the end of every chain is known; none if no chain was followed.
+    pub fn tail(&self) -> Option<Tail> {
+        let open = self.chains.iter().find(|chain| chain.tail == Tail::NotChecked);
+        open.or_else(|| self.chains.first()).map(|chain| chain.tail)
+    }
+
     pub(super) fn fails(&mut self, path: &Path, detail: String) {
         self.problem(path, Verdict::Fails, detail);
     }
 
     pub(super) fn unchecked(&mut self, path: &Path, detail: String) {
         self.problem(path, Verdict::Unchecked, detail);
+    }
+
+    pub(super) fn unread(&mut self, path: &Path, error: &io::Error) {
+        self.unread = true;
+        self.unchecked(path, format!("cannot be read: {error}"));
     }
 
     pub(super) fn verified(&mut self, path: &Path, what: &str) {
@@ -91,7 +131,7 @@ impl Report {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut report = serializer.serialize_struct("Report", 9)?;
+        let mut report = serializer.serialize_struct("Report", 10)?;
         report.serialize_field("verdict", &self.verdict())?;
         report.serialize_field("bundles", &self.bundles)?;
         report.serialize_field("receipts", &self.receipts)?;
@@ -100,6 +140,7 @@ impl Serialize for Report {
         report.serialize_field("envelopes", &self.envelopes)?;
         report.serialize_field("verified", &self.verified)?;
         report.serialize_field("chains", &self.chains)?;
+        report.serialize_field("tail", &self.tail())?;
         report.serialize_field("problems", &self.problems)?;
         report.end()
     }

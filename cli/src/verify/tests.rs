@@ -1,3 +1,5 @@
+mod complete;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::os::unix::fs::symlink;
@@ -81,21 +83,34 @@ fn receipts(chain: &[(Bundle, SignedBundle)], log: u8) -> Vec<String> {
         .collect()
 }
 
-/// A good export of five bundles; the last one has no receipt yet.
+/// A good export of five bundles, each with its receipt.
 fn export() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let chain = chain(5);
-    let receipts = receipts(&chain, 2);
-    for ((bundle, signed), receipt) in chain.iter().zip(&receipts) {
-        let receipt = (bundle.sequence < 5).then_some(receipt.as_str());
-        for file in bundle_files(bundle, signed, receipt) {
-            write(dir.path(), &file).unwrap();
-        }
-    }
+    add_chain(dir.path(), &chain(5));
     for file in key_files(&key(1).public(), &log_key(2)).unwrap() {
         write(dir.path(), &file).unwrap();
     }
     dir
+}
+
+fn add_chain(top: &Path, chain: &[(Bundle, SignedBundle)]) {
+    for ((bundle, signed), receipt) in chain.iter().zip(&receipts(chain, 2)) {
+        for file in bundle_files(bundle, signed, Some(receipt)) {
+            write(top, &file).unwrap();
+        }
+    }
+}
+
+fn remove_receipts(top: &Path, sequences: impl IntoIterator<Item = u64>) {
+    for sequence in sequences {
+        fs::remove_file(at(top, sequence, ".tlog-proof")).unwrap();
+    }
+}
+
+/// The head of the chain as an operator knows it from elsewhere.
+fn head(sequence: u64) -> Head {
+    let (_, signed) = chain(sequence).pop().unwrap();
+    Head { sequence, sha256: Digest::of(signed.json.as_slice()) }
 }
 
 fn keys() -> Keys {
@@ -103,7 +118,16 @@ fn keys() -> Keys {
 }
 
 fn check(path: &Path, keys: &Keys) -> Report {
-    verify(&[path.to_owned()], keys)
+    verify(&[path.to_owned()], keys, &Demands::default())
+}
+
+fn check_with(path: &Path, heads: &[Head], pending_ok: bool) -> Report {
+    let demands = Demands { heads: heads.to_vec(), pending_ok };
+    verify(&[path.to_owned()], &keys(), &demands)
+}
+
+fn text(report: &Report) -> String {
+    describe(report, crate::output::Output::new(false).paint())
 }
 
 /// The path of a bundle's file with this ending.
@@ -111,11 +135,9 @@ fn at(top: &Path, sequence: u64, ending: &str) -> PathBuf {
     top.join(DAY).join(format!("{}{ending}", bundle(sequence, None).file_stem()))
 }
 
-fn each_file(sequence: u64, mut act: impl FnMut(&str)) {
+fn each_file(mut act: impl FnMut(&str)) {
     for part in Part::ALL {
-        if sequence < 5 || part != Part::Receipt {
-            act(part.ending());
-        }
+        act(part.ending());
     }
 }
 
@@ -125,15 +147,14 @@ fn a_good_export_holds_and_says_what_was_verified() {
     let report = check(dir.path(), &keys());
     assert_eq!(report.problems, []);
     assert_eq!(report.verdict(), Verdict::Holds);
-    assert_eq!((report.bundles, report.receipts, report.without_receipt), (5, 4, 1));
+    assert_eq!((report.bundles, report.receipts, report.without_receipt), (5, 5, 0));
     assert_eq!((report.chains.len(), report.chains[0].last), (1, 5));
-    let text = describe(&report, crate::output::Output::new(false).paint());
-    assert!(text.contains("1 without receipt"), "{text}");
+    assert!(text(&report).contains("5 bundles verified, 5 receipts verified"), "{}", text(&report));
 }
 
 type Damage = (&'static str, fn(&Path));
 
-const DAMAGES: [Damage; 27] = [
+const DAMAGES: [Damage; 30] = [
     ("a signature is missing", |top| fs::remove_file(at(top, 2, ".json.sig")).unwrap()),
     ("a signature is empty", |top| fs::write(at(top, 2, ".json.sig"), "").unwrap()),
     ("a signature is garbage", |top| fs::write(at(top, 2, ".json.sig"), [7; 64]).unwrap()),
@@ -172,18 +193,21 @@ const DAMAGES: [Damage; 27] = [
         symlink(top.with_extension("moved"), at(top, 2, ".tlog-proof")).unwrap();
         fs::remove_file(top.with_extension("moved")).unwrap();
     }),
+    ("a receipt in the middle is missing", |top| remove_receipts(top, [3])),
+    ("the newest receipt is missing", |top| remove_receipts(top, [5])),
+    ("all receipts are missing", |top| remove_receipts(top, 1..=5)),
     ("a bundle in the middle was taken out", |top| {
-        each_file(3, |ending| fs::remove_file(at(top, 3, ending)).unwrap());
+        each_file(|ending| fs::remove_file(at(top, 3, ending)).unwrap());
     }),
     ("the first bundle was taken out", |top| {
-        each_file(1, |ending| fs::remove_file(at(top, 1, ending)).unwrap());
+        each_file(|ending| fs::remove_file(at(top, 1, ending)).unwrap());
     }),
     ("a bundle was renamed", |top| {
-        each_file(5, |ending| fs::rename(at(top, 5, ending), at(top, 6, ending)).unwrap());
+        each_file(|ending| fs::rename(at(top, 5, ending), at(top, 6, ending)).unwrap());
     }),
     ("a bundle was moved to another day", |top| {
         fs::create_dir(top.join("2026/11/21")).unwrap();
-        each_file(5, |ending| {
+        each_file(|ending| {
             let from = at(top, 5, ending);
             fs::rename(&from, top.join("2026/11/21").join(from.file_name().unwrap())).unwrap();
         });
@@ -211,6 +235,17 @@ fn each_way_in_which_a_directory_can_be_wrong_fails() {
         let report = check(dir.path(), &keys());
         assert_eq!(report.verdict(), Verdict::Fails, "{name}");
         assert!(!report.problems.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn whatever_else_is_damaged_fails_when_receipts_may_be_pending() {
+    for (name, damage) in DAMAGES {
+        let dir = export();
+        damage(dir.path());
+        let pending = ["the newest receipt is missing", "all receipts are missing"].contains(&name);
+        let wanted = if pending { Verdict::Holds } else { Verdict::Fails };
+        assert_eq!(check_with(dir.path(), &[head(5)], true).verdict(), wanted, "{name}");
     }
 }
 
@@ -244,9 +279,8 @@ fn receipts_without_the_logs_key_are_reported_as_unchecked_and_never_skipped() {
     let keys = Keys::new(vec![key(1).public()], None, None).unwrap();
     let report = check(dir.path(), &keys);
     assert_eq!(report.verdict(), Verdict::Unchecked);
-    assert_eq!((report.bundles, report.receipts, report.receipts_unchecked), (5, 0, 4));
-    let text = describe(&report, crate::output::Output::new(false).paint());
-    assert!(text.contains("4 receipts NOT CHECKED"), "{text}");
+    assert_eq!((report.bundles, report.receipts, report.receipts_unchecked), (5, 0, 5));
+    assert!(text(&report).contains("5 receipts NOT CHECKED"), "{}", text(&report));
     let one = check(&at(dir.path(), 2, ".json"), &keys);
     assert_eq!(one.verdict(), Verdict::Unchecked);
 }
@@ -254,7 +288,7 @@ fn receipts_without_the_logs_key_are_reported_as_unchecked_and_never_skipped() {
 #[test]
 fn any_file_of_a_bundle_stands_for_the_whole_bundle() {
     let dir = export();
-    each_file(2, |ending| {
+    each_file(|ending| {
         let report = check(&at(dir.path(), 2, ending), &keys());
         assert_eq!((report.verdict(), report.bundles, report.receipts), (Verdict::Holds, 1, 1));
     });
@@ -282,5 +316,5 @@ fn a_file_that_is_neither_evidence_nor_an_envelope_fails() {
 
 #[test]
 fn nothing_verified_is_not_everything_verified() {
-    assert_eq!(verify(&[], &keys()).verdict(), Verdict::Fails);
+    assert_eq!(verify(&[], &keys(), &Demands::default()).verdict(), Verdict::Fails);
 }

@@ -97,7 +97,7 @@ impl Engine {
                     }
                 }
                 (_, Some(receipt)) if self.receipt_holds(id, receipt, accepted)? => {
-                    kept.push((id, receipt))
+                    kept.push((id, receipt));
                 }
                 (_, _) => {
                     tracing::warn!(%id, "a receipt does not verify; the bundle stays in the queue");

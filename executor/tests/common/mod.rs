@@ -1,8 +1,6 @@
 //! An engine on a fake host, with a fake control plane and a clock that the test moves.
 #![allow(dead_code)] // Each test file uses what it needs.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +14,7 @@ use compliance_executor::ledger::{Fact, Ledger, LedgerError};
 use compliance_executor::observe::Observer;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle, VerifiedBundle};
+use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle};
 use compliance_protocol::feed::{FeedHead, Ticket};
 use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::name::Id;
@@ -24,6 +22,7 @@ use compliance_protocol::status::Status;
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 use compliance_protocol::window::{Window, Windows};
+use compliance_testkit::evidence::verified;
 use compliance_testkit::host::{job_status, silent_success};
 use compliance_testkit::keys::{ARCHIVE, BACKUP_PROGRAM, MACHINE_ID, STATUS_FILE};
 use compliance_testkit::{FakeHost, FakePlane, Keys, OrderForm, T0};
@@ -49,6 +48,7 @@ pub(crate) struct Rig {
 }
 
 /// How the appliance is set up.
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) heal: Heal,
     pub(crate) windows: Windows,
@@ -83,16 +83,29 @@ impl Rig {
             offset_ms: 1,
             max_error_ms: 10,
         };
-        let path = dir.path().join("ledger.db");
-        enrol(&path);
-        let host = Arc::new(FakeHost::default());
-        install_backup(&host, T0.plus(Span::from_hours(-1)));
-        host.install(SYSTEMCTL, Box::new(|_| silent_success()));
+        enrol(&dir.path().join("ledger.db"));
         let mut plane = FakePlane::default();
         plane.trust = setup.trust.clone();
-        let engine = start(&path, reading, 1, &setup, 0);
+        let rig = Self::on(dir, setup, plane, reading, 1, 0);
+        install_backup(&rig.host, T0.plus(Span::from_hours(-1)));
+        rig.host.install(SYSTEMCTL, Box::new(|_| silent_success()));
+        rig
+    }
+
+    /// An appliance with the ledger in `dir`, on a host on which there is nothing; `salt` is another one
+    /// for each start of the same ledger.
+    pub(crate) fn on(
+        dir: TempDir,
+        setup: Setup,
+        plane: FakePlane,
+        reading: ClockReading,
+        boot: u8,
+        salt: u64,
+    ) -> Self {
+        let engine = start(&dir.path().join("ledger.db"), reading, boot, &setup, salt);
+        let host = Arc::new(FakeHost::default());
         let observer = Observer::default();
-        Self { observer, engine, host, plane, reading, boot: 1, starts: 1, setup, dir }
+        Self { observer, engine, host, plane, reading, boot, starts: salt, setup, dir }
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -319,19 +332,6 @@ pub(crate) fn evidence_in(path: &Path) -> Vec<Bundle> {
         })
         .unwrap();
     all
-}
-
-/// The bundle in these bytes, whose signatures are checked the first time that a test sees them.
-fn verified(signed: &SignedBundle) -> VerifiedBundle {
-    thread_local! {
-        static SEEN: RefCell<HashMap<Digest, VerifiedBundle>> = RefCell::default();
-    }
-    let SignedBundle { json, sig, dsse } = signed;
-    let bytes = [json.as_slice(), sig.as_slice(), dsse.as_slice()].map(Digest::of);
-    let key = Digest::of(&bytes.map(|digest| *digest.as_bytes()).concat());
-    let verify =
-        || signed.verify(&Keys::default().evidence.public()).expect("each bundle verifies");
-    SEEN.with_borrow_mut(|seen| seen.entry(key).or_insert_with(verify).clone())
 }
 
 pub(crate) fn action(json: &str) -> Value {

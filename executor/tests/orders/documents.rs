@@ -1,5 +1,7 @@
 //! Trust files, baselines and pauses that come by order.
 
+use std::sync::Arc;
+
 use compliance_checks::baseline::{Baseline, Binding};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
@@ -62,12 +64,13 @@ fn the_next_trust_file_is_in_force_at_once_and_after_a_restart() {
         assert!(!rig.poll_changed(Vec::new(), |_| ()), "the old feed key counts no more");
         let ticket = rig.ticket();
         let head = rig.plane.head(&ticket, rig.reading.wall);
-        let old =
-            std::mem::replace(&mut rig.plane.keys.feed, PrivateKey::from_seed(&[50; 32]).unwrap());
+        let feed = PrivateKey::from_seed(&[50; 32]).unwrap();
+        let keys = Arc::new(Keys { feed, ..Keys::default() });
+        let old = std::mem::replace(&mut rig.plane.keys, keys);
         let answer = rig.plane.answer_with(&head, &ticket, Vec::new());
         let answer = rig.handle(answer);
         assert!(matches!(answer, Answer::Feed { fresh: true, .. }), "{answer:?}");
-        rig.plane.keys.feed = old;
+        rig.plane.keys = old;
         rig.restart(); // with the closure that still brings version 1
     }
 }

@@ -74,7 +74,9 @@ fn refused_orders_that_consume_their_sequence_are_recorded_however_many() {
     for sequence in 2..=20 {
         forms.push(expired(sequence).after(forms.last().unwrap()));
     }
-    forms.iter().for_each(|form| rig.plane.issue(form.clone()));
+    for form in &forms {
+        rig.plane.issue(form.clone());
+    }
     rig.poll();
     assert!(forms.iter().all(|form| rig.about(form) == [outcome(Outcome::Expired, "expired")]));
 }

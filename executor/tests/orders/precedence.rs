@@ -97,7 +97,9 @@ impl Bench {
             extra_field: false,
             padded: false,
         };
-        breaks.iter().for_each(|change| change(&mut attempt));
+        for change in breaks {
+            change(&mut attempt);
+        }
         self.hand_in(&attempt)
     }
 

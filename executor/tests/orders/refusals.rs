@@ -259,7 +259,7 @@ fn bad_signature_by_a_key_that_nobody_trusts() {
 fn bad_signature_by_a_trusted_key_of_another_role() {
     for role in ["root", "baseline", "feed", "checkpoint", "evidence"] {
         let by = |rig: &Rig| {
-            let Keys { root, baseline, feed, checkpoint, evidence, .. } = &rig.plane.keys;
+            let Keys { root, baseline, feed, checkpoint, evidence, .. } = &*rig.plane.keys;
             let key = match role {
                 "root" => root,
                 "baseline" => baseline,

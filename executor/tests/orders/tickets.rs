@@ -111,9 +111,9 @@ fn a_ticket_is_worth_nothing_in_another_process_or_boot() {
         let ticket = rig.ticket();
         let answer = rig.plane.answer(&ticket, rig.reading.wall);
         if boot {
-            rig.reboot()
+            rig.reboot();
         } else {
-            rig.restart()
+            rig.restart();
         }
         assert_refused(rig, &form, answer, "no ticket is outstanding");
     }

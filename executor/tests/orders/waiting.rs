@@ -203,7 +203,9 @@ fn one_thing_is_done_at_a_time_in_ascending_sequence() {
     assert!(matches!(jobs[..], [Job::Effect(_)]), "{jobs:?}");
     assert_eq!(rig.about(&two), [outcome(Outcome::Deferred, "busy")]);
     rig.backup_does(T0.plus(Span::from_secs(1)), true);
-    jobs.into_iter().for_each(|job| rig.run(job));
+    for job in jobs {
+        rig.run(job);
+    }
     rig.backup_does(T0.plus(Span::from_secs(2)), true);
     rig.settle();
     assert_eq!(rig.about(&one), [outcome(Outcome::Success, "done")]);

@@ -45,6 +45,8 @@ fn aside(dir: &Path) -> Vec<std::path::PathBuf> {
     all
 }
 
+type Damage = fn(&mut Vec<u8>);
+
 /// That the damaged file lies beside a new ledger, byte for byte, and that the executor goes on.
 fn assert_moved_aside(mut rig: Rig, copy: TempDir, what: &str) {
     let damaged = std::fs::read(copy.path().join("ledger.db")).unwrap();
@@ -64,7 +66,7 @@ fn assert_moved_aside(mut rig: Rig, copy: TempDir, what: &str) {
 
 #[test]
 fn a_ledger_that_is_cut_off_zeroed_or_something_else_is_moved_aside() {
-    let damages: [(&str, fn(&mut Vec<u8>)); 6] = [
+    let damages: [(&str, Damage); 6] = [
         ("cut in the middle", |bytes| bytes.truncate(bytes.len() / 2)),
         ("cut in the first page", |bytes| bytes.truncate(100)),
         ("zeroed", |bytes| bytes.fill(0)),
@@ -192,7 +194,9 @@ fn try_work(engine: &mut Engine, rig: &mut Rig) -> Result<(), LedgerError> {
     }
     let jobs = engine.take_jobs();
     std::mem::swap(&mut rig.engine, engine);
-    jobs.into_iter().for_each(|job| rig.run(job));
+    for job in jobs {
+        rig.run(job);
+    }
     std::mem::swap(&mut rig.engine, engine);
     Ok(())
 }

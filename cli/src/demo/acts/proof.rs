@@ -10,7 +10,7 @@ use super::super::spawn;
 use super::super::stage::{Scene, Stage};
 use super::super::story::{Proof, Row, Story};
 use crate::Verdict;
-use crate::verify::{Keys, verify};
+use crate::verify::{Demands, Keys, verify};
 
 pub(in super::super) async fn play(
     stage: &Stage,
@@ -20,15 +20,21 @@ pub(in super::super) async fn play(
     let mut step =
         story.step(7, "The evidence is exported, and verified by our verifier and by openssl")?;
     stage.all_receipted(&scene.courier).await?;
+    // What the control plane holds now, the export must hold.
+    let heads = scene.operator.heads().await?;
     let evidence = stage.dir.evidence();
     let config = stage.dir.executor_config().display().to_string();
     let arguments = ["export", &evidence.display().to_string(), "--config", &config];
     spawn::run_well(&stage.binaries.executor, &arguments, stage.dir.root())?;
 
     let keys = Keys::new(Vec::new(), Some(scene.trust.clone()), None)?;
-    let report = verify(std::slice::from_ref(&evidence), &keys);
+    let demands = Demands { heads, pending_ok: false };
+    let report = verify(std::slice::from_ref(&evidence), &keys, &demands);
     step.row(Row::claim("compliancectl verify", word(Verdict::Holds), word(report.verdict())));
     step.note(format!("{} bundles, {} receipts verified", report.bundles, report.receipts));
+    for head in &demands.heads {
+        step.note(format!("demanded: --head {head}"));
+    }
 
     let arguments = openssl_arguments(&evidence, &newest_success(scene).await?);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -55,6 +61,7 @@ pub(in super::super) async fn play(
         console: link.url,
         config: stage.dir.root().join("compliancectl.toml"),
         evidence,
+        heads: demands.heads,
     });
     Ok(())
 }
