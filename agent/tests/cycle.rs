@@ -227,7 +227,10 @@ fn the_control_planes_wish_sets_the_interval_within_bounds() {
     for (wish, waits) in [(0, 5), (90, 90), (3600, 3600), (u32::MAX, 3600)] {
         let mut courier = courier();
         courier.lead(to_the_poll());
-        courier.lead([ok(&poll_answer(wish)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]);
+        courier.lead([
+            ok(&poll_answer(wish)),
+            Event::Answered(Answer::Feed { fresh: true, log_size: 0 }),
+        ]);
         let seconds = seconds(courier.lead([pending(Vec::new()), status_answer()]));
         assert!((seconds - waits).abs() <= 1, "{wish}: {seconds}");
         assert_eq!(courier.state().polls().interval, Span::from_secs(waits));
@@ -249,7 +252,8 @@ fn retry_after_takes_the_place_of_the_backoff_within_bounds() {
 fn a_demonstration_keeps_its_own_interval() {
     let mut courier = Courier::new(Span::from_millis(200));
     courier.lead(to_the_poll());
-    courier.lead([ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]);
+    courier
+        .lead([ok(&poll_answer(60)), Event::Answered(Answer::Feed { fresh: true, log_size: 0 })]);
     let waits = wait(courier.lead([pending(Vec::new()), status_answer()]));
     assert!((180..=220).contains(&waits.as_millis()), "{waits:?}");
 }

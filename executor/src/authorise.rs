@@ -59,7 +59,7 @@ pub enum Work {
     /// Heal nothing until then.
     Pause(Timestamp),
     /// Take this baseline.
-    TakeBaseline(Offered<Baseline>),
+    TakeBaseline(Box<Offered<Baseline>>),
     /// Take this trust file.
     TakeTrust(Box<Offered<Trust>>),
 }
@@ -152,7 +152,7 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
         }
         Action::PauseHealing { until } => Task::Other(Work::Pause(*until)),
         Action::UpdateBaseline { envelope } => {
-            Task::Other(Work::TakeBaseline(offered_baseline(envelope, about)?))
+            Task::Other(Work::TakeBaseline(Box::new(offered_baseline(envelope, about)?)))
         }
         Action::UpdateTrust { envelope } => {
             Task::Other(Work::TakeTrust(Box::new(offered_trust(envelope, about)?)))

@@ -298,7 +298,9 @@ impl Engine {
             return Ok(());
         };
         let trigger = Trigger::of(TriggerKind::Boot);
-        let detail = format!("{profile} is expected from here on: it is the system profile at the first start");
+        let detail = format!(
+            "{profile} is expected from here on: it is the system profile at the first start"
+        );
         let draft = self.draft(trigger, Outcome::Alert, "system_adopted", detail, moment);
         self.record(moment, |tx, author| {
             tx.set_fact(Fact::ExpectedSystem, profile.as_str())?;

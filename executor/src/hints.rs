@@ -19,14 +19,14 @@ impl Hints {
     /// Calls `hint` when one of `paths` may have changed. What cannot be watched is looked at in each
     /// round all the same, so that is logged and no more.
     pub fn new(paths: BTreeSet<PathBuf>, hint: impl Fn() + Send + 'static) -> Self {
-        let watched = paths.clone();
+        let ours = paths.clone();
         let handler = move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| concerns(&event, &watched)) {
+            if event.is_ok_and(|event| concerns(&event, &ours)) {
                 hint();
             }
         };
         let mut watcher = match notify::recommended_watcher(handler) {
-            Ok(watcher) => watcher,
+            Ok(made) => made,
             Err(error) => {
                 tracing::warn!(%error, "no file notices: changes are seen at the next round");
                 return Self { paths, _watcher: None };

@@ -3,8 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use compliance_checks::{Circumstances, Host};
 use compliance_checks::baseline::Baseline;
+use compliance_checks::{Circumstances, Host};
 use compliance_clock as clock;
 use compliance_daemon::files;
 use compliance_protocol::clock::trusted_now;

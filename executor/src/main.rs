@@ -111,7 +111,11 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
         tools: Tools { systemctl: config.systemctl.clone() },
         closure_baseline: Box::new(move || load::closure_baseline(&for_baseline)),
         // Unit files: the folder itself is named, and what changes in it counts.
-        watched: watched.into_iter().chain([Path::new("/etc/systemd/system")]).map(Into::into).collect(),
+        watched: watched
+            .into_iter()
+            .chain([Path::new("/etc/systemd/system")])
+            .map(Into::into)
+            .collect(),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -141,10 +141,10 @@ fn listen(listener: UnixListener, agent_uid: u32, events: mpsc::Sender<Event>) {
 fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<RoundJob> {
     let (rounds, jobs) = mpsc::channel::<RoundJob>();
     thread::spawn(move || {
-        let mut observer = Observer::default();
+        let mut eye = Observer::default();
         for job in jobs {
             let baseline = job.baseline.as_deref().map_err(String::as_str);
-            let observed = observer.observe(&*host, baseline, &job.about);
+            let observed = eye.observe(&*host, baseline, &job.about);
             if events.send(Event::RoundDone(job, observed)).is_err() {
                 break;
             }

@@ -39,7 +39,10 @@ impl Ledger {
             Request::Receipts { results, .. } => {
                 assert_eq!(results.len(), usize::from(self.sent), "a result for each bundle sent");
                 self.pending -= self.sent;
-                Answer::Receipts { recorded: u64::from(std::mem::take(&mut self.sent)), log_size: 0 }
+                Answer::Receipts {
+                    recorded: u64::from(std::mem::take(&mut self.sent)),
+                    log_size: 0,
+                }
             }
             Request::Event { .. } => Answer::Event {},
             Request::Status {} => {

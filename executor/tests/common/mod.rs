@@ -406,8 +406,11 @@ pub(crate) fn try_start(
     random(&mut fresh);
     let ledger = Ledger::open(path, Id::new(reading.wall, fresh), reading.boottime)?;
     let trust = trust_in_force(setup.trust.clone(), &ledger.0)?;
-    let machine =
-        Machine { running: None, profile: None, machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())) };
+    let machine = Machine {
+        running: None,
+        profile: None,
+        machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())),
+    };
     let closure = setup.baseline.as_ref().map_err(Clone::clone);
     let closure = closure.map(|b| compliance_signing::sign(b, &[&keys.baseline]).unwrap());
     let parts = Parts {
