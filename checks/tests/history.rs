@@ -15,11 +15,20 @@ mod given;
 mod of_backups;
 #[path = "history/encryption.rs"]
 mod of_encryption;
+#[path = "history/firewall.rs"]
+mod of_firewall;
+#[path = "history/logging.rs"]
+mod of_logging;
+#[path = "history/patching.rs"]
+mod of_patching;
+#[path = "history/services.rs"]
+mod of_services;
 
-use compliance_checks::{Check, Circumstances, Verdict};
+use compliance_checks::baseline::Baseline;
+use compliance_checks::{Check, Circumstances, Host, Verdict};
 use compliance_protocol::clock::{ClockSource, TrustedNow};
+use compliance_protocol::name::StorePath;
 use compliance_protocol::time::{Span, Timestamp};
-use compliance_testkit::host::FakeHost;
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -27,6 +36,9 @@ use serde_json::Value;
 trait Machine: Default {
     /// How many kinds of harm there are.
     const HARMS: usize;
+
+    /// In which round after it harm is known at the latest.
+    const KNOWN_AFTER: usize = 1;
 
     /// A check that has seen nothing yet.
     fn check() -> impl Check;
@@ -40,12 +52,30 @@ trait Machine: Default {
     /// Something harmful happens, of the given kind.
     fn harm(&mut self, kind: usize, event: Event);
 
-    /// What can be seen of it now.
-    fn host(&self) -> FakeHost;
+    /// The time until the next round after harm passes, and the harm goes on.
+    fn suffer(&mut self, _kind: usize) {}
+
+    /// Shows what can be seen of it now.
+    fn show(&self, look: &mut dyn FnMut(&dyn Host));
 
     /// The time there.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> Timestamp {
+        START
+    }
+
+    /// How long it is up.
+    fn uptime(&self) -> Span {
+        Span::from_hours(1)
+    }
+
+    /// The system that should run.
+    fn expected_system(&self) -> Option<StorePath> {
+        None
+    }
 }
+
+/// When all machines begin.
+const START: Timestamp = Timestamp::from_millis(1_795_167_671_000);
 
 /// What chance gives to an event.
 #[derive(Debug, Clone, Copy)]
@@ -74,44 +104,91 @@ fn event() -> impl Strategy<Value = Event> {
     any::<(u8, u32)>().prop_map(|(kind, amount)| Event { kind, amount })
 }
 
-fn look(machine: &impl Machine, check: &mut impl Check, baseline: &Value) -> Verdict {
-    let about = Circumstances {
-        now: TrustedNow::Known { at: machine.now(), source: ClockSource::Kernel },
-        uptime: Span::from_hours(1),
-        expected_system: None,
-        nonce: [0; 16],
-    };
-    check.run(&machine.host(), &given::baseline(baseline), &about).verdict
+/// A check on its machine, from round to round.
+struct Life<M, C> {
+    machine: M,
+    check: C,
+    baseline: Baseline,
+    rounds: u128,
 }
 
-/// The machine is compliant at each step of its life.
-fn lives_well<M: Machine>(events: &[Event]) -> (M, impl Check) {
-    let (mut machine, mut check, baseline) = (M::default(), M::check(), M::baseline());
-    for event in events {
-        machine.live(*event);
-        assert_eq!(look(&machine, &mut check, &baseline), Verdict::Compliant, "after {event:?}");
+impl<M: Machine> Life<M, ()> {
+    fn begin() -> Life<M, impl Check> {
+        let baseline = given::baseline(&M::baseline());
+        Life { machine: M::default(), check: M::check(), baseline, rounds: 0 }
     }
-    (machine, check)
 }
 
-/// The harm is drift in the next round, and in the one after.
+impl<M: Machine, C: Check> Life<M, C> {
+    fn round(&mut self) -> Verdict {
+        self.rounds += 1;
+        let about = Circumstances {
+            now: TrustedNow::Known { at: self.machine.now(), source: ClockSource::Kernel },
+            uptime: self.machine.uptime(),
+            expected_system: self.machine.expected_system(),
+            nonce: self.rounds.to_be_bytes(),
+        };
+        let (check, baseline, mut verdict) = (&mut self.check, &self.baseline, None);
+        self.machine.show(&mut |host| verdict = Some(check.run(host, baseline, &about).verdict));
+        verdict.unwrap()
+    }
+
+    /// The machine is compliant after each event.
+    fn is_well(&mut self, events: &[Event]) {
+        for event in events {
+            self.machine.live(*event);
+            assert_eq!(self.round(), Verdict::Compliant, "after {event:?}");
+        }
+    }
+}
+
+fn lives_well<M: Machine>(events: &[Event]) {
+    Life::<M, ()>::begin().is_well(events);
+}
+
+/// The harm is known in time, and still is in the round after.
 fn is_harmed<M: Machine>(before: &[Event], kind: usize, event: Event) {
-    let (mut machine, mut check) = lives_well::<M>(before);
-    machine.harm(kind % M::HARMS, event);
-    let mut next = || {
-        let verdict = look(&machine, &mut check, &M::baseline());
-        assert!(matches!(verdict, Verdict::Drifted(_)), "{kind}: {verdict:?}");
-    };
-    next();
-    next();
+    let (mut life, kind) = (Life::<M, ()>::begin(), kind % M::HARMS);
+    life.is_well(before);
+    assert_eq!(life.round(), Verdict::Compliant);
+    life.machine.harm(kind, event);
+    let is_drift = |verdict: &Verdict| matches!(verdict, Verdict::Drifted(_));
+    let mut verdicts = Vec::new();
+    while verdicts.len() < M::KNOWN_AFTER && !verdicts.last().is_some_and(is_drift) {
+        verdicts.push(life.round());
+        life.machine.suffer(kind);
+    }
+    verdicts.push(life.round());
+    let known = verdicts.iter().rev().take(2).filter(|verdict| is_drift(verdict)).count();
+    assert_eq!(known, 2, "{kind}: {verdicts:?}");
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
+    fn harmless_histories_of_systems_are_never_drift(events in events()) {
+        lives_well::<of_patching::Nixos>(&events);
+    }
+
+    #[test]
+    fn harmless_histories_of_units_are_never_drift(events in events()) {
+        lives_well::<of_services::Units>(&events);
+    }
+
+    #[test]
     fn harmless_histories_of_backups_are_never_drift(events in events()) {
         lives_well::<of_backups::Jobs>(&events);
+    }
+
+    #[test]
+    fn harmless_histories_of_rulesets_are_never_drift(events in events()) {
+        lives_well::<of_firewall::Ruleset>(&events);
+    }
+
+    #[test]
+    fn harmless_histories_of_journals_are_never_drift(events in events()) {
+        lives_well::<of_logging::Journal>(&events);
     }
 
     #[test]
@@ -124,8 +201,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3_000))]
 
     #[test]
+    fn no_harm_to_systems_is_missed(before in events(), kind in 0..100_usize, event in event()) {
+        is_harmed::<of_patching::Nixos>(&before, kind, event);
+    }
+
+    #[test]
+    fn no_harm_to_units_is_missed(before in events(), kind in 0..100_usize, event in event()) {
+        is_harmed::<of_services::Units>(&before, kind, event);
+    }
+
+    #[test]
     fn no_harm_to_backups_is_missed(before in events(), kind in 0..100_usize, event in event()) {
         is_harmed::<of_backups::Jobs>(&before, kind, event);
+    }
+
+    #[test]
+    fn no_harm_to_rulesets_is_missed(before in events(), kind in 0..100_usize, event in event()) {
+        is_harmed::<of_firewall::Ruleset>(&before, kind, event);
+    }
+
+    #[test]
+    fn no_harm_to_journals_is_missed(before in events(), kind in 0..100_usize, event in event()) {
+        is_harmed::<of_logging::Journal>(&before, kind, event);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Two backup jobs.
 
-use compliance_checks::Check;
 use compliance_checks::backups::Backups;
+use compliance_checks::{Check, Host};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_testkit::host::FakeHost;
 use serde_json::{Value, json};
 
-use super::{Event, Machine};
+use super::{Event, Machine, START};
 
 const MAX_AGE_H: i64 = 48;
 const MAX_TEST_AGE_D: i64 = 90;
@@ -54,8 +54,7 @@ impl Job {
 
 impl Default for Jobs {
     fn default() -> Self {
-        let now = Timestamp::from_millis(1_795_167_671_000);
-        Self { now, jobs: ["records", "images"].map(|name| Job::new(name, now)) }
+        Self { now: START, jobs: ["records", "images"].map(|name| Job::new(name, START)) }
     }
 }
 
@@ -127,7 +126,7 @@ impl Machine for Jobs {
         }
     }
 
-    fn host(&self) -> FakeHost {
+    fn show(&self, look: &mut dyn FnMut(&dyn Host)) {
         let host = FakeHost::default();
         for job in &self.jobs {
             let archive = format!("/var/backup/{}-{}.tar", job.name, job.count);
@@ -145,7 +144,7 @@ impl Machine for Jobs {
                 host.write(&format!("/var/backup/{}.json", job.name), status.to_string());
             }
         }
-        host
+        look(&host);
     }
 
     fn now(&self) -> Timestamp {
