@@ -5,16 +5,19 @@ use std::time::Duration;
 use compliance_protocol::local::Request;
 use compliance_testkit::OrderForm;
 
-use crate::site::{Courier, Site, eventually};
+use crate::site::{Courier, Site, within_patience};
 
 /// Polls until the order has ended, and some more.
 fn settle(site: &Site, form: &OrderForm) -> (String, String) {
     let mut courier = Courier::connect(site);
     let ended = |told: &(String, String)| told.0 != "deferred";
-    eventually("the order's end", || {
+    let end = within_patience(|| {
         courier.poll(site);
         site.about(form).into_iter().find(ended)
     });
+    let status = courier.status();
+    let story: Vec<_> = site.evidence().into_iter().map(|b| (b.reason, b.detail)).collect();
+    assert!(end.is_some(), "order {} does not end: {status:?}, {story:?}", form.sequence());
     courier.poll(site);
     let told: Vec<_> = site.about(form).into_iter().filter(ended).collect();
     assert_eq!(told.len(), 1, "one terminal outcome: {told:?}");

@@ -25,15 +25,29 @@ use tempfile::TempDir;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `wanted` is there.
-pub(crate) fn eventually<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, wanted: impl FnMut() -> Option<T>) -> T {
+    within_patience(wanted).unwrap_or_else(|| panic!("{what} did not happen within {PATIENCE:?}"))
+}
+
+/// As [`eventually`], for who can say more about what did not happen.
+pub(crate) fn within_patience<T>(mut wanted: impl FnMut() -> Option<T>) -> Option<T> {
     let started = Instant::now();
-    loop {
+    while started.elapsed() < PATIENCE {
         if let Some(found) = wanted() {
-            return found;
+            return Some(found);
         }
-        assert!(started.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+    None
+}
+
+/// Runs a program that was written just now. While another thread of this process forks, its child holds
+/// the file open for writing for a moment, and the kernel does not start such a file.
+pub(crate) fn run_fresh(command: &mut Command) -> Output {
+    eventually("the program's start", || match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => None,
+        ended => Some(ended.unwrap()),
+    })
 }
 
 /// The backup job. It leaves a line for each start; at each stage whose file is there it waits until the
@@ -94,7 +108,7 @@ impl Site {
         let root = &site.plane.keys.root;
         let trust = compliance_signing::sign(&site.plane.trust, &[root]).unwrap();
         site.write("trust.dsse.json", &trust);
-        assert!(Command::new(site.path("job/run")).status().unwrap().success());
+        assert!(run_fresh(&mut Command::new(site.path("job/run"))).status.success());
         fs::remove_file(site.path("job/starts")).unwrap();
         site
     }
@@ -166,10 +180,12 @@ impl Site {
     pub(crate) fn serve(&self) -> Running {
         let child = self.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
         let running = Running(child);
-        eventually("the executor's first answer", || {
+        let answer = within_patience(|| {
             let mut courier = Courier::try_connect(&self.path("socket")).ok()?;
             courier.try_ask(&Request::Status {}).ok()
         });
+        let log = || fs::read_to_string(self.path("serve.log")).unwrap_or_default();
+        assert!(answer.is_some(), "the executor does not answer: {}", log());
         running
     }
 

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use compliance_protocol::local::{Answer, MAX_FRAME, Request};
 
-use crate::site::{Courier, Site};
+use crate::site::{Courier, Site, run_fresh};
 
 /// Whether the executor ends the connection without an answer.
 fn is_closed(courier: &mut Courier) -> bool {
@@ -161,12 +161,9 @@ fn only_root_and_the_agents_user_are_answered() {
     let probe = site.path("probe");
     fs::copy(std::env::current_exe().unwrap(), &probe).unwrap();
     let answered = |uid| {
-        Command::new(&probe)
-            .args(["--exact", "socket::asked_by_another_user"])
-            .env(SOCKET, site.path("socket"))
-            .uid(uid)
-            .output()
-            .unwrap()
+        let mut command = Command::new(&probe);
+        command.args(["--exact", "socket::asked_by_another_user"]);
+        run_fresh(command.env(SOCKET, site.path("socket")).uid(uid))
     };
     assert!(answered(agent).status.success());
     assert!(!answered(stranger).status.success(), "the file's mode keeps a stranger out");
