@@ -1,13 +1,17 @@
 //! The baseline: what a site should look like. A person writes it in TOML, a `baseline` key signs its
-//! canonical JSON.
+//! canonical JSON. Each check owns its part, in its own file.
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Payload;
 use compliance_protocol::name::{Site, StorePath, Tenant, UnitName};
 use serde::{Deserialize, Serialize};
 
-use crate::CheckId;
-use crate::backups::BackupsBaseline;
+use crate::backups::{BackupJob, BackupsBaseline};
+use crate::encryption::EncryptionBaseline;
+use crate::firewall::FirewallBaseline;
+use crate::logging::LoggingBaseline;
+use crate::patching::PatchingBaseline;
+use crate::services::{CriticalUnit, ServicesBaseline};
 
 /// What one site should look like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,10 +25,18 @@ pub struct Baseline {
     pub site: Site,
     /// What it belongs to: it judges nothing else.
     pub bound_to: Binding,
-    /// The backup jobs.
-    pub backups: Section<BackupsBaseline>,
+    /// The system generation.
+    pub patching: Section<PatchingBaseline>,
     /// The critical units.
     pub services: Section<ServicesBaseline>,
+    /// The backup jobs.
+    pub backups: Section<BackupsBaseline>,
+    /// The ruleset.
+    pub firewall: Section<FirewallBaseline>,
+    /// The journal.
+    pub logging: Section<LoggingBaseline>,
+    /// The encrypted volumes.
+    pub encryption: Section<EncryptionBaseline>,
 }
 
 impl Payload for Baseline {
@@ -60,42 +72,24 @@ pub struct NotApplicable {
     pub not_applicable: String,
 }
 
-/// What the services check expects.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServicesBaseline {
-    /// The units that must be active.
-    pub units: Vec<CriticalUnit>,
-}
-
-/// A unit that must be active.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CriticalUnit {
-    /// The unit.
-    pub unit: UnitName,
-    /// Restarting it interrupts people: it waits for the maintenance window.
-    #[serde(default)]
-    pub disruptive: bool,
+impl<T> Section<T> {
+    /// What should be, if the check applies.
+    pub fn expected(&self) -> Option<&T> {
+        match self {
+            Self::Expected(expected) => Some(expected),
+            Self::NotApplicable(_) => None,
+        }
+    }
 }
 
 impl Baseline {
     /// The listed unit of that name.
     pub fn unit(&self, unit: &UnitName) -> Option<&CriticalUnit> {
-        match &self.services {
-            Section::Expected(services) => {
-                services.units.iter().find(|listed| listed.unit == *unit)
-            }
-            Section::NotApplicable(_) => None,
-        }
+        self.services.expected()?.units.iter().find(|listed| listed.unit == *unit)
     }
 
-    /// Why a check does not apply here, if the baseline says so.
-    pub fn not_applicable(&self, check: CheckId) -> Option<&str> {
-        match (check, &self.backups, &self.services) {
-            (CheckId::Backups, Section::NotApplicable(why), _)
-            | (CheckId::Services, _, Section::NotApplicable(why)) => Some(&why.not_applicable),
-            _ => None,
-        }
+    /// The backup jobs.
+    pub fn backup_jobs(&self) -> &[BackupJob] {
+        self.backups.expected().map(|backups| backups.jobs.as_slice()).unwrap_or_default()
     }
 }

@@ -25,6 +25,16 @@ pub enum CheckId {
 }
 
 impl CheckId {
+    /// All checks, in the order in which they are shown.
+    pub const ALL: [Self; 6] = [
+        Self::Patching,
+        Self::Services,
+        Self::Backups,
+        Self::Firewall,
+        Self::Logging,
+        Self::Encryption,
+    ];
+
     /// The name in evidence, configuration and documents.
     pub fn name(self) -> &'static str {
         match self {

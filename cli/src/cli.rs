@@ -7,6 +7,7 @@ use crate::baseline::BaselineCommand;
 use crate::config::Connection;
 use crate::demo::DemoArgs;
 use crate::evidence::EvidenceCommand;
+use crate::firewall::FirewallCommand;
 use crate::key::KeyCommand;
 use crate::order::OrderCommand;
 use crate::site::SiteCommand;
@@ -54,6 +55,9 @@ pub enum Command {
     /// Sign and show baselines.
     #[command(subcommand)]
     Baseline(BaselineCommand),
+    /// Look at rulesets.
+    #[command(subcommand)]
+    Firewall(FirewallCommand),
     /// List, show and export the evidence that the control plane holds.
     #[command(subcommand)]
     Evidence(EvidenceCommand),

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use compliance_checks::firewall::NotARuleset;
 use compliance_daemon::config::ConfigError;
 use compliance_pki::PkiError;
 use compliance_protocol::envelope::{EnvelopeError, OpenError};
@@ -102,6 +103,9 @@ pub enum Error {
         /// Why not.
         source: BundleError,
     },
+    /// The input is not a ruleset.
+    #[error("this is not a ruleset: {0}; give the output of `nft -j -s -n list ruleset`")]
+    Ruleset(#[source] NotARuleset),
     /// The keys do not make up a key set or a trust file.
     #[error("these keys do not make up a trust file: {0}; no key may have two roles")]
     KeySet(#[source] KeyError),

@@ -1,6 +1,6 @@
 //! `compliancectl fleet`: every site, every check.
 
-use compliance_checks::ALL;
+use compliance_checks::CheckId;
 use compliance_protocol::evidence::State;
 
 use crate::api::{SiteSummary, Sites};
@@ -11,7 +11,7 @@ use crate::{Context, Error, Verdict};
 pub async fn run(context: &Context) -> Result<Verdict, Error> {
     let sites: Sites = context.control_plane()?.get("/api/v1/sites").await?;
     context.output.show(&sites, |sites, paint| {
-        let names = ALL.iter().map(|check| check.id().name());
+        let names = CheckId::ALL.iter().map(|check| check.name());
         let heads: Vec<_> =
             ["site"].into_iter().chain(names).chain(["last poll", "open orders", "gaps"]).collect();
         let mut table = Table::new(&heads);
@@ -26,8 +26,9 @@ pub async fn run(context: &Context) -> Result<Verdict, Error> {
 fn row(site: &SiteSummary) -> Vec<(Tone, String)> {
     let mut cells = vec![(Tone::Strong, site.site.to_string())];
     cells.extend(
-        ALL.iter()
-            .map(|check| state_cell(site.states.get(check.id().name()).map(|state| state.state))),
+        CheckId::ALL
+            .iter()
+            .map(|check| state_cell(site.states.get(check.name()).map(|state| state.state))),
     );
     cells.push(
         site.last_seen

@@ -14,6 +14,7 @@ pub mod entropy;
 pub mod error;
 pub mod evidence;
 pub mod files;
+pub mod firewall;
 pub mod fleet;
 pub mod key;
 pub mod order;
@@ -70,6 +71,7 @@ pub async fn run(cli: Cli, now: Timestamp) -> Result<Verdict, Error> {
         Command::Status { site } => status::run(&context, &site).await,
         Command::Order(command) => order::run(&context, command).await,
         Command::Baseline(command) => baseline::run(&context, command),
+        Command::Firewall(command) => firewall::run(&context, command),
         Command::Evidence(command) => evidence::run(&context, command).await,
         Command::Demo(args) => demo::run(&context, &args).await,
         Command::Verify(args) => verify::run(&context, &args),

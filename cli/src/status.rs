@@ -1,6 +1,6 @@
 //! `compliancectl status SITE`.
 
-use compliance_checks::ALL;
+use compliance_checks::CheckId;
 use compliance_protocol::evidence::State;
 use compliance_protocol::name::Site;
 
@@ -28,7 +28,7 @@ fn verdict(summary: &SiteSummary) -> Verdict {
         matches!(state, Some(State::Compliant | State::NotApplicable))
     };
     let whole = summary.gaps.is_empty();
-    if whole && ALL.iter().all(|check| fits(check.id().name())) {
+    if whole && CheckId::ALL.iter().all(|check| fits(check.name())) {
         Verdict::Holds
     } else {
         Verdict::Fails
@@ -37,10 +37,10 @@ fn verdict(summary: &SiteSummary) -> Verdict {
 
 fn describe(summary: &SiteSummary, paint: Paint) -> String {
     let mut checks = Table::new(&["check", "state", "reported at"]);
-    for check in ALL {
-        let state = summary.states.get(check.id().name());
+    for check in CheckId::ALL {
+        let state = summary.states.get(check.name());
         checks.row(vec![
-            (Tone::Strong, check.id().name().to_owned()),
+            (Tone::Strong, check.name().to_owned()),
             state_cell(state.map(|state| state.state)),
             (Tone::Plain, state.map_or_else(|| "-".to_owned(), |state| state.at.to_string())),
         ]);
@@ -84,14 +84,14 @@ mod tests {
     #[test]
     fn one_check_that_is_unknown_keeps_a_site_from_holding() {
         let all = |state: &str| {
-            let one = |check: &&dyn compliance_checks::Check| {
-                let state = if check.id().name() == "logging" { state } else { "compliant" };
+            let one = |check: &CheckId| {
+                let state = if check.name() == "logging" { state } else { "compliant" };
                 format!(
                     r#""{}":{{"state":"{state}","at":"2026-11-20T09:41:11.000Z","outcome":"success"}}"#,
-                    check.id().name()
+                    check.name()
                 )
             };
-            site(&format!("{{{}}}", ALL.iter().map(one).collect::<Vec<_>>().join(",")))
+            site(&format!("{{{}}}", CheckId::ALL.iter().map(one).collect::<Vec<_>>().join(",")))
         };
         assert_eq!(verdict(&all("compliant")), Verdict::Holds);
         assert_eq!(verdict(&all("not_applicable")), Verdict::Holds);

@@ -4,7 +4,7 @@
 //! drift that the executor itself has just observed; from nothing else.
 
 use compliance_checks::backups::BackupJob;
-use compliance_checks::baseline::{Baseline, Section};
+use compliance_checks::baseline::Baseline;
 use compliance_checks::{CheckId, Report, Verdict};
 use compliance_protocol::clock::TrustedNow;
 use compliance_protocol::envelope::{Envelope, Verified};
@@ -59,7 +59,7 @@ pub enum Work {
     /// Heal nothing until then.
     Pause(Timestamp),
     /// Take this baseline.
-    TakeBaseline(Offered<Baseline>),
+    TakeBaseline(Box<Offered<Baseline>>),
     /// Take this trust file.
     TakeTrust(Box<Offered<Trust>>),
 }
@@ -152,7 +152,7 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
         }
         Action::PauseHealing { until } => Task::Other(Work::Pause(*until)),
         Action::UpdateBaseline { envelope } => {
-            Task::Other(Work::TakeBaseline(offered_baseline(envelope, about)?))
+            Task::Other(Work::TakeBaseline(Box::new(offered_baseline(envelope, about)?)))
         }
         Action::UpdateTrust { envelope } => {
             Task::Other(Work::TakeTrust(Box::new(offered_trust(envelope, about)?)))
@@ -225,7 +225,7 @@ fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Effect>
     findings.iter().find(|finding| finding.subject == subject)?;
     match report.check {
         CheckId::Backups => {
-            let job = jobs(baseline).iter().find(|job| job.name.as_str() == subject)?;
+            let job = baseline.backup_jobs().iter().find(|job| job.name.as_str() == subject)?;
             Some(Effect::RunBackup(job.clone()))
         }
         _ => None,
@@ -240,19 +240,12 @@ fn decide(effect: Effect, asked: Vec<Gate>) -> Decision {
     }
 }
 
-fn jobs(baseline: &Baseline) -> &[BackupJob] {
-    match &baseline.backups {
-        Section::Expected(backups) => &backups.jobs,
-        Section::NotApplicable(_) => &[],
-    }
-}
-
 fn listed_job<'a>(
     baseline: Option<&'a Baseline>,
     name: &JobName,
 ) -> Result<&'a BackupJob, (Refusal, String)> {
     let baseline = baseline.ok_or_else(no_baseline)?;
-    let job = jobs(baseline).iter().find(|job| job.name == *name);
+    let job = baseline.backup_jobs().iter().find(|job| job.name == *name);
     job.ok_or_else(|| (Refusal::BadParameter, format!("the baseline lists no backup job {name}")))
 }
 

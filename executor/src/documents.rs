@@ -13,6 +13,8 @@ use crate::ledger::{Document, Ledger, LedgerError};
 pub struct Machine {
     /// The running NixOS system.
     pub running: Option<StorePath>,
+    /// The system that the profile names.
+    pub profile: Option<StorePath>,
     /// The digest of the machine id's text.
     pub machine_id_sha256: Option<Digest>,
 }

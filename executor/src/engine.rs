@@ -11,18 +11,19 @@ mod outbox;
 mod rounds;
 mod status;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use compliance_checks::Report;
 use compliance_checks::baseline::Baseline;
-use compliance_protocol::clock::{ClockReading, HeadMark, TrustedNow, stepped_back, trusted_now};
+use compliance_protocol::clock::{ClockReading, HeadMark, stepped_back, trusted_now};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Verified;
 use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::feed::Nonce;
 use compliance_protocol::local::{Answer, Connectivity, Request};
-use compliance_protocol::name::Id;
+use compliance_protocol::name::{Id, StorePath};
 use compliance_protocol::status::CheckStatus;
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
@@ -50,8 +51,8 @@ pub enum Job {
 pub struct RoundJob {
     /// The baseline in force, or why there is none.
     pub baseline: Result<Arc<Baseline>, String>,
-    /// The trusted time.
-    pub now: TrustedNow,
+    /// What the checks cannot see on the host.
+    pub about: compliance_checks::Circumstances,
     /// When it was asked for.
     pub asked: Moment,
     /// Which baseline that is.
@@ -91,6 +92,7 @@ pub struct Engine {
     trust: Trust,
     baseline: Result<InForce, String>,
     machine: Machine,
+    expected_system: Option<StorePath>,
     windows: Windows,
     heal: Heal,
     round_interval: Span,
@@ -156,6 +158,7 @@ impl Engine {
             author: parts.author,
             trust: parts.trust,
             baseline: parts.baseline.map(documents::in_force),
+            expected_system: ledger.fact(Fact::ExpectedSystem)?,
             machine: parts.machine,
             windows: parts.windows,
             heal: parts.heal,
@@ -178,6 +181,7 @@ impl Engine {
         };
         let moment = engine.moment(reading);
         engine.report_new_ledger(opened, moment)?;
+        engine.adopt_system(moment)?;
         engine.take_up_intents(moment)?;
         Ok(engine)
     }
@@ -271,11 +275,60 @@ impl Engine {
         std::mem::take(&mut self.jobs)
     }
 
+    /// Something that the checks look at may have changed: the next round is due at once, but not within
+    /// a quarter of a second of the last hint. It is a hint, never a fact.
+    pub fn hint(
+        &mut self,
+        closure_baseline: Result<Vec<u8>, String>,
+        reading: ClockReading,
+    ) -> Result<(), LedgerError> {
+        self.reread_baseline(closure_baseline)?;
+        let soon = Span::from_millis(reading.boottime.as_millis() + HINT_DELAY.as_millis());
+        self.next_round = self.next_round.min(soon);
+        Ok(())
+    }
+
+    /// The files and links that are worth a look when they change: the given ones, and what the baseline
+    /// in force makes the checks look at.
+    pub fn watched(&self, given: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
+        let in_force = self.baseline.as_ref().ok();
+        let jobs = in_force.map(|in_force| in_force.baseline.backup_jobs()).unwrap_or_default();
+        let status_files = jobs.iter().map(|job| PathBuf::from(job.status_file.as_str()));
+        given.iter().cloned().chain(status_files).collect()
+    }
+
+    /// Before any activation of our own, the system that is expected is the one the profile names at the
+    /// first start.
+    fn adopt_system(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let (None, Some(profile)) = (&self.expected_system, self.machine.profile.clone()) else {
+            return Ok(());
+        };
+        let trigger = Trigger::of(TriggerKind::Boot);
+        let detail = format!(
+            "{profile} is expected from here on: it is the system profile at the first start"
+        );
+        let draft = self.draft(trigger, Outcome::Alert, "system_adopted", detail, moment);
+        self.record(moment, |tx, author| {
+            tx.set_fact(Fact::ExpectedSystem, profile.as_str())?;
+            tx.append(author, draft)
+        })?;
+        self.expected_system = Some(profile);
+        Ok(())
+    }
+
     fn ask_for_round(&mut self, concludes: Vec<IntentId>, moment: Moment) {
         let baseline =
             self.baseline.as_ref().map(|b| Arc::clone(&b.baseline)).map_err(Clone::clone);
-        let (now, sha256) = (moment.now, self.baseline_sha256());
-        self.jobs.push(Job::Round(RoundJob { baseline, now, asked: moment, sha256, concludes }));
+        let mut nonce = [0; 16];
+        (self.random)(&mut nonce);
+        let about = compliance_checks::Circumstances {
+            now: moment.now,
+            uptime: moment.reading.boottime,
+            expected_system: self.expected_system.clone(),
+            nonce,
+        };
+        let sha256 = self.baseline_sha256();
+        self.jobs.push(Job::Round(RoundJob { baseline, about, asked: moment, sha256, concludes }));
         self.rounds_under_way += 1;
     }
 
@@ -376,6 +429,8 @@ const WAKE: Span = Span::from_secs(60);
 fn after(boottime: Span, span: Span) -> Span {
     Span::from_millis(boottime.as_millis().saturating_add(span.as_millis()))
 }
+/// Changes that come together are looked at once.
+const HINT_DELAY: Span = Span::from_millis(250);
 
 /// The most that one answer to [`Request::Pending`] carries, in bytes of JSON.
 const MAX_BATCH: u64 = 768 * 1024;

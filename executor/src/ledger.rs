@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use compliance_checks::ALL;
+use compliance_checks::CheckId;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::json::JsonError;
 use compliance_protocol::name::Id;
@@ -203,8 +203,8 @@ impl Ledger {
         self.evidence_head()?;
         self.open_orders()?;
         self.open_intents()?;
-        for check in ALL {
-            self.state(check.id())?;
+        for check in CheckId::ALL {
+            self.state(check)?;
         }
         for envelope in self.documents(Document::Trust)? {
             Trust::first(&envelope).map_err(|_| LedgerError::Unreadable("trust file"))?;

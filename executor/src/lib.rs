@@ -14,6 +14,7 @@ pub mod enrol;
 pub mod evidence;
 pub mod export;
 pub mod gates;
+pub mod hints;
 pub mod ledger;
 pub mod load;
 pub mod observe;

@@ -3,8 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use compliance_checks::Host;
 use compliance_checks::baseline::Baseline;
+use compliance_checks::{Circumstances, Host};
 use compliance_clock as clock;
 use compliance_daemon::files;
 use compliance_protocol::clock::trusted_now;
@@ -20,7 +20,7 @@ use crate::documents::{Machine, baseline_in_force, trust_in_force};
 use crate::engine::{Engine, Parts, Random};
 use crate::evidence::Author;
 use crate::ledger::{Fact, Ledger, LedgerError};
-use crate::observe::{Observed, observe};
+use crate::observe::{Observed, Observer};
 
 /// Why the executor cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -134,10 +134,18 @@ pub fn look(
     baseline: &Result<Baseline, String>,
     ledger: &Ledger,
     host: &dyn Host,
+    mut random: Random,
 ) -> Result<Vec<Observed>, LoadError> {
     let reading = clock::read();
-    let now = trusted_now(reading, None, ledger.fact(Fact::HighWater)?);
-    Ok(observe(host, baseline.as_ref().map_err(String::as_str), now))
+    let mut nonce = [0; 16];
+    random(&mut nonce);
+    let about = Circumstances {
+        now: trusted_now(reading, None, ledger.fact(Fact::HighWater)?),
+        uptime: reading.boottime,
+        expected_system: ledger.fact(Fact::ExpectedSystem)?,
+        nonce,
+    };
+    Ok(Observer::default().observe(host, baseline.as_ref().map_err(String::as_str), &about))
 }
 
 /// The operating system's random bytes.
@@ -172,7 +180,8 @@ pub(crate) fn author(config: &Config, key: PrivateKey, trust: &Trust) -> Result<
     })
 }
 
-fn closure_baseline(config: &Config) -> Result<Vec<u8>, String> {
+/// The baseline that the system closure brings.
+pub fn closure_baseline(config: &Config) -> Result<Vec<u8>, String> {
     files::read(&config.baseline, MAX_ENVELOPE)
         .map_err(|error| format!("cannot read the baseline {}: {error}", config.baseline.display()))
 }
@@ -196,11 +205,12 @@ pub(crate) fn trust(config: &Config) -> Result<Trust, LoadError> {
 
 /// What a baseline can be bound to here. What cannot be read binds nothing.
 fn machine(config: &Config) -> Machine {
-    let running = std::fs::canonicalize("/run/current-system").ok();
+    let system = |link: &str| std::fs::canonicalize(link).ok()?.to_str()?.parse().ok();
     let id = files::read_text(&config.machine_id, 4096).ok();
     let id = id.as_deref().map(str::trim).filter(|id| !id.is_empty());
     Machine {
-        running: running.and_then(|path| path.to_str()?.parse().ok()),
+        running: system("/run/current-system"),
+        profile: system("/nix/var/nix/profiles/system"),
         machine_id_sha256: id.map(|id| Digest::of(id.as_bytes())),
     }
 }

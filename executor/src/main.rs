@@ -1,7 +1,7 @@
 //! `compliance-executor`: see `compliance-executor help`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -101,14 +101,28 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
     let engine = load::engine(config, load::random())?;
     let listener = socket::listener(config.socket.as_deref(), config.agent_uid)
         .context("the executor's socket")?;
-    let tools = Tools { systemctl: config.systemctl.clone() };
-    serve::serve(engine, listener, config.agent_uid, Arc::new(LinuxHost::default()), tools)?;
+    let for_baseline = config.clone();
+    let watched = [config.baseline.as_path(), Path::new("/run/current-system")];
+    serve::serve(serve::Parts {
+        engine,
+        listener,
+        agent_uid: config.agent_uid,
+        host: Arc::new(LinuxHost::default()),
+        tools: Tools { systemctl: config.systemctl.clone() },
+        closure_baseline: Box::new(move || load::closure_baseline(&for_baseline)),
+        // Unit files: the folder itself is named, and what changes in it counts.
+        watched: watched
+            .into_iter()
+            .chain([Path::new("/etc/systemd/system")])
+            .map(Into::into)
+            .collect(),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn check(config: &Config, as_json: bool) -> Result<ExitCode> {
     let (_, baseline, ledger): (_, Result<Baseline, String>, _) = load::documents(config)?;
-    let observed = load::look(&baseline, &ledger, &LinuxHost::default())?;
+    let observed = load::look(&baseline, &ledger, &LinuxHost::default(), load::random())?;
     let text =
         if as_json { table::json(&observed).to_string() + "\n" } else { table::text(&observed) };
     print(&text)?;

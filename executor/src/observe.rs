@@ -1,11 +1,10 @@
 //! Observing: a round of the six checks, and the proof that it was just made.
 
 use compliance_checks::baseline::Baseline;
-use compliance_checks::{Host, Report, round};
-use compliance_protocol::clock::TrustedNow;
+use compliance_checks::{Checks, Circumstances, Host, Report};
 
-/// What a check found in a round of this process's own. Only [`observe`] makes one: a remedy cannot rest
-/// on what anybody else claims.
+/// What a check found in a round of this process's own. Only an [`Observer`] makes one: a remedy cannot
+/// rest on what anybody else claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed(Report);
 
@@ -16,11 +15,18 @@ impl Observed {
     }
 }
 
-/// Runs the six checks. `baseline` is the one in force, or why there is none.
-pub fn observe(
-    host: &dyn Host,
-    baseline: Result<&Baseline, &str>,
-    now: TrustedNow,
-) -> Vec<Observed> {
-    round(host, baseline, now).into_iter().map(Observed).collect()
+/// Runs rounds of the six checks.
+#[derive(Debug, Default)]
+pub struct Observer(Checks);
+
+impl Observer {
+    /// Runs the six checks. `baseline` is the one in force, or why there is none.
+    pub fn observe(
+        &mut self,
+        host: &dyn Host,
+        baseline: Result<&Baseline, &str>,
+        about: &Circumstances,
+    ) -> Vec<Observed> {
+        self.0.round(host, baseline, about).into_iter().map(Observed).collect()
+    }
 }

@@ -1,7 +1,9 @@
 //! The resident executor: threads around the engine. One thread owns the engine and the ledger; one
 //! observes, one acts, one listens, one waits for signals. They meet in one channel.
 
+use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -15,30 +17,52 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::authorise::Permit;
 use crate::effect::{Performed, Tools, perform};
 use crate::engine::{Engine, Job, RoundJob};
+use crate::hints::Hints;
 use crate::ledger::LedgerError;
-use crate::observe::{Observed, observe};
+use crate::observe::{Observed, Observer};
 use crate::socket;
 
 enum Event {
     Asked(Request, mpsc::Sender<Answer>),
     RoundDone(RoundJob, Vec<Observed>),
     EffectDone(Performed),
+    Hint,
     Stop,
 }
 
+/// What the resident executor is made of.
+pub struct Parts {
+    /// The mind.
+    pub engine: Engine,
+    /// Where the agent asks.
+    pub listener: UnixListener,
+    /// The user that the agent runs as.
+    pub agent_uid: u32,
+    /// The machine.
+    pub host: Arc<dyn Host>,
+    /// What effects need.
+    pub tools: Tools,
+    /// Reads the baseline that the system closure brings.
+    pub closure_baseline: Box<dyn Fn() -> Result<Vec<u8>, String>>,
+    /// Files of the configuration that are worth a look when they change.
+    pub watched: BTreeSet<PathBuf>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
 /// Runs until SIGTERM or SIGINT. What is under way then is concluded at the next start, from its intent.
-pub fn serve(
-    mut engine: Engine,
-    listener: UnixListener,
-    agent_uid: u32,
-    host: Arc<dyn Host>,
-    tools: Tools,
-) -> Result<(), LedgerError> {
+pub fn serve(parts: Parts) -> Result<(), LedgerError> {
+    let Parts { mut engine, listener, agent_uid, host, tools, closure_baseline, watched } = parts;
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone());
     listen(listener, agent_uid, events.clone());
     let rounds = observer(Arc::clone(&host), events.clone());
-    let effects = actor(host, tools, events);
+    let effects = actor(host, tools, events.clone());
+    let mut hints = watch_files(engine.watched(&watched), &events);
     systemd::ready();
     tracing::info!("the executor is ready");
     loop {
@@ -62,13 +86,25 @@ pub fn serve(
             Ok(Event::EffectDone(performed)) => {
                 engine.effect_done(performed, compliance_clock::read());
             }
+            Ok(Event::Hint) => engine.hint(closure_baseline(), compliance_clock::read())?,
             Ok(Event::Stop) => break,
             Err(_) => {}
+        }
+        let worth_watching = engine.watched(&watched);
+        if !hints.are(&worth_watching) {
+            hints = watch_files(worth_watching, &events);
         }
     }
     systemd::stopping();
     tracing::info!("the executor stops");
     Ok(())
+}
+
+fn watch_files(paths: BTreeSet<PathBuf>, events: &mpsc::Sender<Event>) -> Hints {
+    let events = events.clone();
+    Hints::new(paths, move || {
+        let _ = events.send(Event::Hint);
+    })
 }
 
 /// How long to wait for an event; never longer than half of what systemd's watchdog allows.
@@ -105,9 +141,10 @@ fn listen(listener: UnixListener, agent_uid: u32, events: mpsc::Sender<Event>) {
 fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<RoundJob> {
     let (rounds, jobs) = mpsc::channel::<RoundJob>();
     thread::spawn(move || {
+        let mut eye = Observer::default();
         for job in jobs {
             let baseline = job.baseline.as_deref().map_err(String::as_str);
-            let observed = observe(&*host, baseline, job.now);
+            let observed = eye.observe(&*host, baseline, &job.about);
             if events.send(Event::RoundDone(job, observed)).is_err() {
                 break;
             }

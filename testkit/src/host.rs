@@ -1,14 +1,14 @@
 //! A host whose files, programs and faults a test sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Mutex;
 
 use compliance_checks::command::{Command, Output};
-use compliance_checks::host::FileStat;
+use compliance_checks::host::{FileStat, Hashing, RulesetChange, UnitState};
 use compliance_checks::{Host, HostError};
 use compliance_protocol::digest::Digest;
-use compliance_protocol::name::AbsPath;
+use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Timestamp;
 
 /// What a program does: it may change the host's files.
@@ -16,6 +16,9 @@ pub type Program = Box<dyn FnMut(&mut Files) -> Result<Output, HostError> + Send
 
 /// The files, by path.
 pub type Files = BTreeMap<String, Result<Vec<u8>, HostError>>;
+
+/// Entries of the journal, each with its fields.
+type Entries = Vec<Vec<(String, String)>>;
 
 /// A host in memory.
 #[derive(Default)]
@@ -26,6 +29,15 @@ pub struct FakeHost {
 #[derive(Default)]
 struct State {
     files: Files,
+    links: BTreeMap<String, (String, Timestamp)>,
+    devices: BTreeMap<String, u64>,
+    read_so_far: BTreeMap<String, (Digest, u64)>,
+    units: Option<Result<Vec<UnitState>, HostError>>,
+    generation: Option<Result<u32, HostError>>,
+    generations: VecDeque<u32>,
+    changes: Vec<RulesetChange>,
+    journal: Option<Result<Entries, HostError>>,
+    synchronised: bool,
     programs: BTreeMap<String, Program>,
     runs: Vec<Command>,
 }
@@ -50,6 +62,55 @@ impl FakeHost {
     /// Removes a file.
     pub fn remove(&self, path: &str) {
         self.state.lock().unwrap().files.remove(path);
+    }
+
+    /// Makes a link.
+    pub fn link(&self, path: &str, target: &str, made: Timestamp) {
+        self.state.lock().unwrap().links.insert(path.to_owned(), (target.to_owned(), made));
+    }
+
+    /// Removes a link.
+    pub fn unlink(&self, path: &str) {
+        self.state.lock().unwrap().links.remove(path);
+    }
+
+    /// Makes a device node, with the number that stat(2) gives for it.
+    pub fn set_device(&self, path: &str, rdev: u64) {
+        let mut state = self.state.lock().unwrap();
+        state.devices.insert(path.to_owned(), rdev);
+        state.files.entry(path.to_owned()).or_insert_with(|| Ok(Vec::new()));
+    }
+
+    /// Sets what systemd says; without this there is no systemd.
+    pub fn set_units(&self, units: Result<Vec<UnitState>, HostError>) {
+        self.state.lock().unwrap().units = Some(units);
+    }
+
+    /// Sets the ruleset's generation, as of a change by these processes; without this there is no `nf_tables`.
+    pub fn set_ruleset(&self, generation: Result<u32, HostError>, changes: &[RulesetChange]) {
+        let mut state = self.state.lock().unwrap();
+        state.generation = Some(generation);
+        state.changes.extend_from_slice(changes);
+    }
+
+    /// Lets the ruleset be at these generations first, the next one at each asking.
+    pub fn queue_generations(&self, generations: &[u32]) {
+        self.state.lock().unwrap().generations.extend(generations);
+    }
+
+    /// Starts the journal, or makes it fail; without this there is none.
+    pub fn set_journal(&self, failure: Option<HostError>) {
+        self.state.lock().unwrap().journal = Some(failure.map_or_else(|| Ok(Vec::new()), Err));
+    }
+
+    /// What was written to the journal.
+    pub fn journal(&self) -> Vec<Vec<(String, String)>> {
+        self.state.lock().unwrap().journal.clone().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Sets whether the kernel's clock is synchronised.
+    pub fn set_synchronised(&self, synchronised: bool) {
+        self.state.lock().unwrap().synchronised = synchronised;
     }
 
     /// All files, to be put back later with [`FakeHost::set_files`].
@@ -93,9 +154,10 @@ impl FakeHost {
 impl Host for FakeHost {
     fn stat(&self, path: &AbsPath) -> Result<FileStat, HostError> {
         let at = Timestamp::from_millis(0);
+        let rdev = self.state.lock().unwrap().devices.get(path.as_str()).copied();
         self.with_file(path, |bytes| {
-            let size = bytes.len() as u64;
-            Ok(FileStat { dev: 1, ino: 1, size, mtime: at, ctime: at, regular: true })
+            let (size, regular, rdev) = (bytes.len() as u64, rdev.is_none(), rdev.unwrap_or(0));
+            Ok(FileStat { dev: 1, ino: 1, size, mtime: at, ctime: at, regular, rdev })
         })
     }
 
@@ -106,18 +168,122 @@ impl Host for FakeHost {
         })
     }
 
-    fn sha256(&self, path: &AbsPath) -> Result<Digest, HostError> {
-        self.with_file(path, |bytes| Ok(Digest::of(bytes)))
+    fn read_head(&self, path: &AbsPath, length: usize) -> Result<Vec<u8>, HostError> {
+        self.with_file(path, |bytes| Ok(bytes.iter().copied().take(length).collect()))
+    }
+
+    fn resolve(&self, path: &AbsPath) -> Result<AbsPath, HostError> {
+        let state = self.state.lock().unwrap();
+        let mut at = path.to_string();
+        for _ in 0..40 {
+            match state.links.get(&at) {
+                Some((target, _)) if target.starts_with('/') => at.clone_from(target),
+                Some((target, _)) => {
+                    let folder = at.rsplit_once('/').map_or("", |(folder, _)| folder);
+                    at = format!("{folder}/{target}");
+                }
+                None => return at.parse().map_err(|_| HostError::NotFound(path.to_string())),
+            }
+        }
+        Err(HostError::NotFound(path.to_string()))
+    }
+
+    fn link_time(&self, path: &AbsPath) -> Result<Timestamp, HostError> {
+        let state = self.state.lock().unwrap();
+        let link = state.links.get(path.as_str());
+        link.map(|(_, made)| *made).ok_or_else(|| HostError::NotFound(path.to_string()))
+    }
+
+    fn read_link(&self, path: &AbsPath) -> Result<String, HostError> {
+        let state = self.state.lock().unwrap();
+        let link = state.links.get(path.as_str());
+        link.map(|(to, _)| to.clone()).ok_or_else(|| HostError::NotFound(path.to_string()))
+    }
+
+    /// The names of files and links right below `path`.
+    fn list(&self, path: &AbsPath) -> Result<Vec<String>, HostError> {
+        let state = self.state.lock().unwrap();
+        let below = format!("{}/", path.as_str().trim_end_matches('/'));
+        let paths = state.files.keys().chain(state.links.keys());
+        let names = paths.filter_map(|p| p.strip_prefix(&below)?.split('/').next());
+        let names: std::collections::BTreeSet<_> = names.map(str::to_owned).collect();
+        if names.is_empty() {
+            return Err(HostError::NotFound(path.to_string()));
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {
+        let absent = || Err(HostError::ToolMissing("systemd".to_owned()));
+        let mut units = self.state.lock().unwrap().units.clone().unwrap_or_else(absent)?;
+        for name in named {
+            if !units.iter().any(|unit| unit.unit == name.as_str()) {
+                units.push(unit(name.as_str(), "not-found", "inactive", "dead"));
+            }
+        }
+        Ok(units)
+    }
+
+    fn ruleset_generation(&self) -> Result<u32, HostError> {
+        let absent = || Err(HostError::ToolMissing("nf_tables".to_owned()));
+        let mut state = self.state.lock().unwrap();
+        let queued = state.generations.pop_front().map(Ok);
+        queued.or_else(|| state.generation.clone()).unwrap_or_else(absent)
+    }
+
+    fn ruleset_changes(&self) -> Vec<RulesetChange> {
+        std::mem::take(&mut self.state.lock().unwrap().changes)
+    }
+
+    fn log(&self, fields: &[(&str, &str)]) -> Result<(), HostError> {
+        let mut state = self.state.lock().unwrap();
+        let absent = || Err(HostError::ToolMissing("journald".to_owned()));
+        let journal = state.journal.get_or_insert_with(absent);
+        let entry = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        journal.as_mut().map(|entries| entries.push(entry)).map_err(|error| error.clone())
+    }
+
+    fn clock_synchronised(&self) -> bool {
+        self.state.lock().unwrap().synchronised
+    }
+
+    fn sha256(&self, path: &AbsPath, budget: &mut u64) -> Result<Hashing, HostError> {
+        let (digest, size) =
+            self.with_file(path, |bytes| Ok((Digest::of(bytes), bytes.len() as u64)))?;
+        let mut state = self.state.lock().unwrap();
+        let so_far = state.read_so_far.entry(path.to_string()).or_insert((digest, 0));
+        if so_far.0 != digest {
+            *so_far = (digest, 0);
+        }
+        let now = (size - so_far.1).min(*budget);
+        so_far.1 += now;
+        *budget -= now;
+        let percent = u8::try_from(so_far.1 * 100 / size.max(1)).unwrap();
+        Ok(if so_far.1 == size { Hashing::Done(digest) } else { Hashing::Reading(percent) })
     }
 
     fn run(&self, command: &Command) -> Result<Output, HostError> {
         let argv: Vec<String> = command.argv.clone().into();
         let mut state = self.state.lock().unwrap();
-        let State { files, programs, runs } = &mut *state;
+        let State { files, programs, runs, .. } = &mut *state;
         let program =
             programs.get_mut(&argv[0]).ok_or_else(|| HostError::ToolMissing(argv[0].clone()))?;
         runs.push(command.clone());
         program(files)
+    }
+}
+
+/// A unit in a state.
+pub fn unit(name: &str, load: &str, active: &str, sub: &str) -> UnitState {
+    UnitState {
+        unit: name.to_owned(),
+        load: load.to_owned(),
+        active: active.to_owned(),
+        sub: sub.to_owned(),
+        job: String::new(),
+        kind: "simple".to_owned(),
+        result: "success".to_owned(),
+        restarts: 0,
     }
 }
 

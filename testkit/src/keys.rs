@@ -1,12 +1,14 @@
 //! A tenant's keys, the same in each run.
 
 use compliance_checks::backups::{BackupJob, BackupsBaseline, Run};
-use compliance_checks::baseline::{Baseline, Binding, CriticalUnit, Section, ServicesBaseline};
+use compliance_checks::baseline::{Baseline, Binding, NotApplicable, Section};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::key::KeySet;
 use compliance_protocol::tlog::VerifierKey;
 use compliance_protocol::trust::{OrderKeys, Roles, Trust};
 use compliance_signing::PrivateKey;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 /// The text that stands for the machine id in tests.
 pub const MACHINE_ID: &str = "00000000000000000000000000000042";
@@ -97,12 +99,13 @@ impl Keys {
                     max_runtime_s: 600,
                 }],
             }),
-            services: Section::Expected(ServicesBaseline {
-                units: vec![CriticalUnit {
-                    unit: "clinic-frontdesk.service".parse().unwrap(),
-                    disruptive: true,
-                }],
-            }),
+            services: section(json!({
+                "units": [{ "unit": "clinic-frontdesk.service", "disruptive": true }],
+            })),
+            patching: not_here(),
+            firewall: not_here(),
+            logging: not_here(),
+            encryption: not_here(),
         }
     }
 
@@ -110,4 +113,13 @@ impl Keys {
     pub fn signed_baseline(&self) -> Vec<u8> {
         compliance_signing::sign(&self.baseline(), &[&self.baseline]).unwrap()
     }
+}
+
+/// A part of a baseline as it is written: all that has a default may be left out.
+fn section<T: DeserializeOwned>(written: Value) -> Section<T> {
+    Section::Expected(serde_json::from_value(written).unwrap())
+}
+
+fn not_here<T>() -> Section<T> {
+    Section::NotApplicable(NotApplicable { not_applicable: "a fake host".to_owned() })
 }

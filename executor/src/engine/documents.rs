@@ -9,7 +9,7 @@ use compliance_protocol::order::Refusal;
 use compliance_protocol::trust::Trust;
 
 use super::{Engine, InForce};
-use crate::documents::Offered;
+use crate::documents::{Offered, baseline_in_force};
 use crate::evidence::Moment;
 use crate::ledger::{Document, Fact, LedgerError, OrderRow, OrderState};
 
@@ -17,6 +17,21 @@ use crate::ledger::{Document, Fact, LedgerError, OrderRow, OrderState};
 const LOG_FACTS: [Fact; 3] = [Fact::LogSize, Fact::LogRoot, Fact::LogRewritten];
 
 impl Engine {
+    /// The closure's baseline was replaced on disk, or became unreadable.
+    pub(super) fn reread_baseline(
+        &mut self,
+        closure: Result<Vec<u8>, String>,
+    ) -> Result<(), LedgerError> {
+        let found = baseline_in_force(closure, &self.ledger, &self.trust, &self.machine)?;
+        let found = found.map(in_force);
+        let sha256 = |baseline: &Result<InForce, String>| baseline.as_ref().ok().map(|b| b.sha256);
+        if sha256(&found) != sha256(&self.baseline) {
+            self.rounds.forget();
+        }
+        self.baseline = found;
+        Ok(())
+    }
+
     pub(super) fn take_baseline(
         &mut self,
         row: &OrderRow,

@@ -145,7 +145,7 @@ impl Engine {
                     tx.append(author, draft)
                 })
             }
-            Ok(Work::TakeBaseline(offered)) => self.take_baseline(row, offered, moment),
+            Ok(Work::TakeBaseline(offered)) => self.take_baseline(row, *offered, moment),
             Ok(Work::TakeTrust(offered)) => self.take_trust(row, *offered, moment),
         }
     }

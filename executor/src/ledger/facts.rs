@@ -13,6 +13,8 @@ use super::{Ledger, LedgerError, Tx};
 pub enum Fact {
     /// This ledger is a new one, why, and nobody has said so yet.
     New,
+    /// The system that was last activated and proven, or adopted at the first start.
+    ExpectedSystem,
     /// The latest time ever trusted.
     HighWater,
     /// Orders need a clock that the kernel says is synchronised: this ledger's past was lost.
@@ -35,6 +37,7 @@ impl Fact {
     fn name(self) -> &'static str {
         match self {
             Self::New => "new",
+            Self::ExpectedSystem => "expected_system",
             Self::HighWater => "high_water",
             Self::KernelClockOnly => "kernel_clock_only",
             Self::LogSize => "log_size",

@@ -11,7 +11,7 @@ use compliance_executor::effect::{Tools, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
 use compliance_executor::evidence::Author;
 use compliance_executor::ledger::{Fact, Ledger, LedgerError};
-use compliance_executor::observe::observe;
+use compliance_executor::observe::Observer;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle};
@@ -36,6 +36,7 @@ pub(crate) const SYSTEMCTL: &str = "/bin/systemctl";
 pub(crate) const ROUND: Span = Span::from_secs(15);
 
 pub(crate) struct Rig {
+    pub(crate) observer: Observer,
     pub(crate) engine: Engine,
     pub(crate) host: Arc<FakeHost>,
     pub(crate) plane: FakePlane,
@@ -103,7 +104,8 @@ impl Rig {
     ) -> Self {
         let engine = start(&dir.path().join("ledger.db"), reading, boot, &setup, salt);
         let host = Arc::new(FakeHost::default());
-        Self { engine, host, plane, reading, boot, starts: salt, setup, dir }
+        let observer = Observer::default();
+        Self { observer, engine, host, plane, reading, boot, starts: salt, setup, dir }
     }
 
     pub(crate) fn ledger_path(&self) -> PathBuf {
@@ -247,7 +249,7 @@ impl Rig {
             Job::Round(round) => {
                 let baseline: Result<&Baseline, &str> =
                     round.baseline.as_deref().map_err(String::as_str);
-                let observed = observe(&*self.host, baseline, round.now);
+                let observed = self.observer.observe(&*self.host, baseline, &round.about);
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
@@ -405,8 +407,11 @@ pub(crate) fn try_start(
     random(&mut fresh);
     let ledger = Ledger::open(path, Id::new(reading.wall, fresh), reading.boottime)?;
     let trust = trust_in_force(setup.trust.clone(), &ledger.0)?;
-    let machine =
-        Machine { running: None, machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())) };
+    let machine = Machine {
+        running: None,
+        profile: None,
+        machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())),
+    };
     let closure = setup.baseline.as_ref().map_err(Clone::clone);
     let closure = closure.map(|b| compliance_signing::sign(b, &[&keys.baseline]).unwrap());
     let parts = Parts {

@@ -1,6 +1,6 @@
 //! Act 2: the six checks look at this machine.
 
-use compliance_checks::{ALL, CheckId};
+use compliance_checks::CheckId;
 use compliance_protocol::evidence::State;
 use compliance_protocol::status::CheckStatus;
 
@@ -28,8 +28,8 @@ pub(in super::super) async fn play(
         Ok(checks.iter().any(judged).then_some(checks))
     })
     .await?;
-    for check in ALL {
-        let id = check.id();
+    for check in CheckId::ALL {
+        let id = check;
         step.row(match seen.iter().find(|status| status.check == id.name()) {
             Some(status) => Row::finding(
                 id.name(),

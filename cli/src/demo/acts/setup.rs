@@ -159,6 +159,16 @@ run = {{ argv = [{script}, {folder}] }}
 [[services.units]]
 unit = "{unit}"
 disruptive = true
+
+[patching]
+
+[logging]
+
+[encryption]
+mounts = ["/"]
+
+[firewall]
+not_applicable = "the demonstration brings no ruleset to compare this machine's with"
 "#,
         tenant = names.tenant,
         site = names.site,

@@ -1,0 +1,133 @@
+//! Files, links and folders.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+
+use compliance_protocol::name::AbsPath;
+use compliance_protocol::time::Timestamp;
+
+use crate::host::{FileStat, HostError};
+
+/// The most names that [`list`] gives.
+const MAX_NAMES: usize = 10_000;
+
+pub(super) fn stat(path: &AbsPath) -> Result<FileStat, HostError> {
+    let meta = std::fs::metadata(path.as_str()).map_err(|e| failed(path, &e))?;
+    Ok(stat_of(&meta))
+}
+
+pub(super) fn read(path: &AbsPath, limit: usize) -> Result<Vec<u8>, HostError> {
+    let bytes =
+        read_up_to(open_regular(path)?, limit.saturating_add(1)).map_err(|e| failed(path, &e))?;
+    if bytes.len() > limit {
+        return Err(HostError::TooLarge { what: path.to_string(), limit });
+    }
+    Ok(bytes)
+}
+
+pub(super) fn read_head(path: &AbsPath, length: usize) -> Result<Vec<u8>, HostError> {
+    let file = File::open(path.as_str()).map_err(|e| failed(path, &e))?;
+    read_up_to(file, length).map_err(|e| failed(path, &e))
+}
+
+pub(super) fn resolve(path: &AbsPath) -> Result<AbsPath, HostError> {
+    let target = std::fs::canonicalize(path.as_str()).map_err(|e| failed(path, &e))?;
+    let target = target.to_str().and_then(|text| text.parse().ok());
+    target.ok_or_else(|| no_path(path))
+}
+
+pub(super) fn link_time(path: &AbsPath) -> Result<Timestamp, HostError> {
+    let meta = std::fs::symlink_metadata(path.as_str()).map_err(|e| failed(path, &e))?;
+    Ok(at(meta.mtime(), meta.mtime_nsec()))
+}
+
+pub(super) fn read_link(path: &AbsPath) -> Result<String, HostError> {
+    let target = std::fs::read_link(path.as_str()).map_err(|e| failed(path, &e))?;
+    target.into_os_string().into_string().map_err(|_| no_path(path))
+}
+
+pub(super) fn list(path: &AbsPath) -> Result<Vec<String>, HostError> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path.as_str()).map_err(|e| failed(path, &e))? {
+        let name = entry.map_err(|e| failed(path, &e))?.file_name();
+        names.push(name.into_string().map_err(|_| no_path(path))?);
+        if names.len() > MAX_NAMES {
+            return Err(HostError::TooLarge { what: path.to_string(), limit: MAX_NAMES });
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn failed(path: &AbsPath, error: &std::io::Error) -> HostError {
+    HostError::from_io(path.as_str(), error)
+}
+
+fn no_path(path: &AbsPath) -> HostError {
+    HostError::Garbage {
+        what: path.to_string(),
+        why: "it leads to no plain absolute path".to_owned(),
+    }
+}
+
+fn read_up_to(file: File, length: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(length).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn at(s: i64, ns: i64) -> Timestamp {
+    Timestamp::from_millis(s.saturating_mul(1000).saturating_add(ns / 1_000_000))
+}
+
+/// Opens without waiting: a pipe in place of a file must not hold up the round.
+pub(super) fn open_regular(path: &AbsPath) -> Result<File, HostError> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+        .open(path.as_str())
+        .map_err(|e| failed(path, &e))?;
+    if file.metadata().map_err(|e| failed(path, &e))?.is_file() {
+        Ok(file)
+    } else {
+        Err(HostError::Garbage {
+            what: path.to_string(),
+            why: "it is not a regular file".to_owned(),
+        })
+    }
+}
+
+pub(super) fn stat_of(meta: &std::fs::Metadata) -> FileStat {
+    FileStat {
+        dev: meta.dev(),
+        ino: meta.ino(),
+        size: meta.len(),
+        mtime: at(meta.mtime(), meta.mtime_nsec()),
+        ctime: at(meta.ctime(), meta.ctime_nsec()),
+        regular: meta.is_file(),
+        rdev: meta.rdev(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(path: &std::path::Path) -> AbsPath {
+        path.to_str().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_too_large_or_no_file_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = path(&dir.path().join("x"));
+        assert!(matches!(read(&file, 10), Err(HostError::NotFound(_))));
+        std::fs::write(file.as_str(), b"12345678901").unwrap();
+        assert!(matches!(read(&file, 10), Err(HostError::TooLarge { .. })));
+        assert!(matches!(read(&path(dir.path()), 10), Err(HostError::Garbage { .. })));
+        let fifo = dir.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(read(&path(&fifo), 10), Err(HostError::Garbage { .. })));
+    }
+}

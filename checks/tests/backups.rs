@@ -1,0 +1,165 @@
+//! The backups check from round to round.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod given;
+
+use std::fs;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use compliance_checks::backups::Backups;
+use compliance_checks::baseline::Baseline;
+use compliance_checks::linux::LinuxHost;
+use compliance_checks::{Check, Circumstances, HostError, Report, Verdict};
+use compliance_protocol::clock::{ClockSource, TrustedNow};
+use compliance_protocol::time::{Span, Timestamp};
+use compliance_testkit::host::{FakeHost, job_status};
+use serde_json::json;
+
+const MIB: usize = 1024 * 1024;
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_millis(1_795_167_671_000).plus(Span::from_hours(hours))
+}
+
+fn about(now: Timestamp) -> Circumstances {
+    Circumstances {
+        now: TrustedNow::Known { at: now, source: ClockSource::Kernel },
+        uptime: Span::ZERO,
+        expected_system: None,
+        nonce: [0; 16],
+    }
+}
+
+fn baseline(names: &[&str], folder: &str) -> Baseline {
+    let job = |name: &&str| {
+        json!({
+            "name": name,
+            "status_file": format!("{folder}/{name}.json"),
+            "run": { "unit": format!("backup-{name}.service") },
+        })
+    };
+    let jobs: Vec<_> = names.iter().map(job).collect();
+    given::baseline(&json!({ "backups": { "jobs": jobs } }))
+}
+
+fn back_up(host: &FakeHost, name: &str, finished_at: Timestamp, archive: &[u8]) {
+    let path = format!("/var/backup/{name}.tar");
+    host.write(&path, archive);
+    host.write(&format!("/var/backup/{name}.json"), job_status(finished_at, &path, archive));
+}
+
+fn is_unknown(report: &Report) -> bool {
+    matches!(report.verdict, Verdict::Unknown(_))
+}
+
+#[test]
+fn a_large_archive_is_read_in_several_rounds_and_is_unknown_until_then() {
+    let host = FakeHost::default();
+    let baseline = baseline(&["records"], "/var/backup");
+    back_up(&host, "records", at(0), &vec![1; 150 * MIB]);
+    let mut check = Backups::default();
+    let mut run = || check.run(&host, &baseline, &about(at(1)));
+    let percents: Vec<_> = (0..2).map(|_| run().facts["records"]["read_percent"].clone()).collect();
+    assert_eq!(percents, [42, 85]);
+    assert_eq!(run().verdict, Verdict::Compliant);
+}
+
+#[test]
+fn a_new_archive_makes_no_unknown_while_the_last_good_one_is_fresh_and_is_found_out_if_bad() {
+    let host = FakeHost::default();
+    let baseline = baseline(&["records"], "/var/backup");
+    let mut check = Backups::default();
+    back_up(&host, "records", at(0), &[1]);
+    assert_eq!(check.run(&host, &baseline, &about(at(1))).verdict, Verdict::Compliant);
+    back_up(&host, "records", at(24), &vec![2; 100 * MIB]);
+    let reading = check.run(&host, &baseline, &about(at(24)));
+    assert_eq!(reading.facts["records"]["read_percent"], 64);
+    assert_eq!(reading.verdict, Verdict::Compliant);
+    // Of the same length, so that only reading it tells.
+    host.write("/var/backup/records.tar", vec![3; 100 * MIB]);
+    assert_eq!(check.run(&host, &baseline, &about(at(24))).verdict, Verdict::Compliant);
+    let read = check.run(&host, &baseline, &about(at(24)));
+    assert!(matches!(read.verdict, Verdict::Drifted(_)), "{read:?}");
+    // Another process has seen no good one.
+    back_up(&host, "records", at(24), &vec![4; 100 * MIB]);
+    assert!(is_unknown(&Backups::default().run(&host, &baseline, &about(at(24)))));
+}
+
+#[test]
+fn an_archive_that_never_stays_the_same_starves_no_other() {
+    let host = FakeHost::default();
+    let baseline = baseline(&["restless", "records"], "/var/backup");
+    back_up(&host, "records", at(0), &vec![1; 60 * MIB]);
+    let mut check = Backups::default();
+    for round in 0..2 {
+        back_up(&host, "restless", at(0), &vec![round; 100 * MIB]);
+        let facts = check.run(&host, &baseline, &about(at(1))).facts;
+        assert_eq!(facts["records"].get("sha256").is_some(), round == 1, "{facts:?}");
+    }
+}
+
+#[test]
+fn each_way_of_not_knowing_is_unknown() {
+    let what = || "x".to_owned();
+    let errors = [
+        HostError::Denied(what()),
+        HostError::TooLarge { what: what(), limit: 1 },
+        HostError::TimedOut { what: what(), limit: Duration::from_secs(1) },
+        HostError::ToolMissing(what()),
+        HostError::Garbage { what: what(), why: what() },
+        HostError::Io { what: what(), why: what() },
+    ];
+    let baseline = baseline(&["records"], "/var/backup");
+    for path in ["/var/backup/records.json", "/var/backup/records.tar"] {
+        for error in &errors {
+            let host = FakeHost::default();
+            back_up(&host, "records", at(0), b"archive");
+            host.fail(path, error.clone());
+            let report = Backups::default().run(&host, &baseline, &about(at(1)));
+            assert!(is_unknown(&report), "{path}, {error}: {report:?}");
+        }
+    }
+    let garbage: [&[u8]; 4] = [b"", b"garbage", b"{\"finished_at\":1}", &[b' '; 65 * 1024]];
+    for bytes in garbage {
+        let host = FakeHost::default();
+        back_up(&host, "records", at(0), b"archive");
+        host.write("/var/backup/records.json", bytes);
+        assert!(is_unknown(&Backups::default().run(&host, &baseline, &about(at(1)))));
+    }
+}
+
+#[test]
+fn a_backup_that_ends_during_a_round_is_no_drift() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().to_str().unwrap().to_owned();
+    let baseline = baseline(&["records"], &folder);
+    let back_up = move |n: u32| {
+        let archive = |n: u32| format!("{folder}/records-{n}.tar");
+        let bytes = n.to_le_bytes().repeat(100);
+        fs::write(archive(n), &bytes).unwrap();
+        let status = format!("{folder}/records.json");
+        fs::write(format!("{status}.new"), job_status(at(0), &archive(n), &bytes)).unwrap();
+        fs::rename(format!("{status}.new"), status).unwrap();
+        if n > 0 {
+            fs::remove_file(archive(n - 1)).unwrap();
+        }
+    };
+    back_up(0);
+    let (start, started) = mpsc::sync_channel(0);
+    let job = std::thread::spawn(move || (1..).zip(started).for_each(|(n, ())| back_up(n)));
+    let (host, mut check) = (LinuxHost::default(), Backups::default());
+    for round in 0..1000 {
+        start.send(()).unwrap();
+        let verdict = check.run(&host, &baseline, &about(at(1))).verdict;
+        assert_eq!(verdict, Verdict::Compliant, "round {round}");
+    }
+    drop(start);
+    job.join().unwrap();
+}

@@ -1,0 +1,79 @@
+//! Hints that something the checks look at may have changed, from the kernel's file notices (inotify(7)).
+//!
+//! A hint is never a fact: it only brings the next round forward. Folders are watched, not files, since
+//! files are replaced by renaming; when notices were lost, everything may have changed.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+
+/// Watches files and links for as long as it lives.
+#[derive(Debug)]
+pub struct Hints {
+    paths: BTreeSet<PathBuf>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Hints {
+    /// Calls `hint` when one of `paths` may have changed. What cannot be watched is looked at in each
+    /// round all the same, so that is logged and no more.
+    pub fn new(paths: BTreeSet<PathBuf>, hint: impl Fn() + Send + 'static) -> Self {
+        let ours = paths.clone();
+        let handler = move |event: notify::Result<Event>| {
+            if event.is_ok_and(|event| concerns(&event, &ours)) {
+                hint();
+            }
+        };
+        let mut watcher = match notify::recommended_watcher(handler) {
+            Ok(made) => made,
+            Err(error) => {
+                tracing::warn!(%error, "no file notices: changes are seen at the next round");
+                return Self { paths, _watcher: None };
+            }
+        };
+        let folders: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
+        for folder in folders {
+            if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+                tracing::debug!(%error, folder = %folder.display(), "this folder is not watched");
+            }
+        }
+        Self { paths, _watcher: Some(watcher) }
+    }
+
+    /// Whether exactly these are watched.
+    pub fn are(&self, paths: &BTreeSet<PathBuf>) -> bool {
+        self.paths == *paths
+    }
+}
+
+/// Whether a notice is about one of `paths`, or about something in a folder that is itself watched.
+fn concerns(event: &Event, paths: &BTreeSet<PathBuf>) -> bool {
+    let within = |path: &Path| path.parent().is_some_and(|parent| paths.contains(parent));
+    let named = event.paths.iter().any(|path| paths.contains(path) || within(path));
+    event.need_rescan() || (named && !matches!(event.kind, EventKind::Access(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn a_file_replaced_by_renaming_is_noticed_and_its_neighbours_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let status = dir.path().join("status.json");
+        std::fs::write(&status, "old").unwrap();
+        let (hint, hints) = mpsc::channel();
+        let watching = Hints::new(BTreeSet::from([status.clone()]), move || {
+            let _ = hint.send(());
+        });
+        std::fs::write(dir.path().join("neighbour"), "x").unwrap();
+        assert!(hints.recv_timeout(Duration::from_millis(200)).is_err());
+        std::fs::write(dir.path().join("new"), "new").unwrap();
+        std::fs::rename(dir.path().join("new"), &status).unwrap();
+        hints.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(watching.are(&BTreeSet::from([status])));
+    }
+}
