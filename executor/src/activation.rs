@@ -120,6 +120,8 @@ pub enum Phase {
     Deciding {
         /// How often that was tried.
         tries: u8,
+        /// The proof, to be taken up again if that is interrupted.
+        proof: Proof,
     },
     /// Decided: the dead-man is called off.
     Disarming {

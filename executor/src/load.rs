@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Circumstances, Host};
@@ -131,9 +132,9 @@ pub fn documents(config: &Config) -> Result<(Trust, Result<Baseline, String>, Le
 
 /// Runs the six checks once.
 pub fn look(
-    baseline: &Result<Baseline, String>,
+    baseline: Result<Baseline, String>,
     ledger: &Ledger,
-    host: &dyn Host,
+    host: &Arc<dyn Host>,
     mut random: Random,
 ) -> Result<Vec<Observed>, LoadError> {
     let reading = clock::read();
@@ -145,6 +146,7 @@ pub fn look(
         expected_system: ledger.fact(Fact::ExpectedSystem)?,
         nonce,
     };
+    let baseline = baseline.map(Arc::new);
     Ok(Observer::default().observe(host, baseline.as_ref().map_err(String::as_str), &about))
 }
 

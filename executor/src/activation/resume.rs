@@ -5,7 +5,7 @@ use compliance_protocol::evidence::Outcome;
 use compliance_protocol::time::Span;
 
 use super::step::{POLL, wait};
-use super::{Action, Activation, Before, Class, Ending, Phase, Sight, Why};
+use super::{Action, Activation, Before, Class, Ending, Phase, Proof, Sight, Undo, Why};
 
 /// After a boot, the running system must be seen within this time.
 const SEEN: Span = Span::from_secs(600);
@@ -23,6 +23,11 @@ impl Activation {
             }
             Phase::Arming { .. } if same_boot && !trial => self.leave(interrupted(), now),
             Phase::Arming { .. } if !trial => self.end(interrupted(), now),
+            Phase::Proving(proof) | Phase::Deciding { proof, .. } if same_boot => {
+                // What happened meanwhile was not seen: it is looked at again before anything is decided.
+                self.phase = Phase::Proving(Proof { good: 0, ..proof.clone() });
+                self.question()
+            }
             _ if same_boot => self.question(),
             was => {
                 let was = Box::new(was.clone());
@@ -50,7 +55,7 @@ impl Activation {
             return self.end(Ending::new(Outcome::Failed, "interrupted", detail), now);
         };
         if *running == before.system {
-            return self.undone_by_boot(why(was), now);
+            return self.undone_by_boot(why(was), touched(was) || self.class == Class::Reboot, now);
         }
         match was {
             Phase::Rebooting { .. } if *running == self.target.system => self.tried(now),
@@ -81,5 +86,15 @@ fn why(was: &Phase) -> Why {
         }
         Phase::Returned { was, .. } => why(was),
         _ => Why::Interrupted,
+    }
+}
+
+/// Whether profile or boot loader may have been touched.
+fn touched(was: &Phase) -> bool {
+    match was {
+        Phase::Persisting { .. } => true,
+        Phase::Undoing(Undo { touched, .. }) => *touched,
+        Phase::Returned { was, .. } => self::touched(was),
+        _ => false,
     }
 }

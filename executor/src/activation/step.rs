@@ -221,32 +221,39 @@ impl Activation {
 
     fn proving(&mut self, sight: &Sight, before: &Before, mut proof: Proof, now: Span) -> Action {
         let limits = self.limits;
+        if sight.decision == Some(Some(Decision::Proven)) {
+            // Decided just before an interruption.
+            self.enter(Phase::Disarming { tries: 0 }, now);
+            return self.question();
+        }
         if sight.is_being_undone() {
             return self.undo(Why::DeadMan, now);
         }
+        let untouched = sight.profile.as_ref() == Some(&before.profile);
         if now >= proof.until {
-            let looked = proof.good >= limits.looks;
-            return self.undo(if looked { Why::NoConnection } else { Why::NotProven }, now);
+            return self.undo(unproven(&proof, untouched, limits.looks), now);
         }
-        let (Some(false), Some(running), Some(profile), Some(health)) =
-            (sight.switching, &sight.running, &sight.profile, &sight.health)
+        let (Some(false), Some(running), Some(health)) =
+            (sight.switching, &sight.running, &sight.health)
         else {
             return wait(now, POLL);
         };
         if *running == before.system && before.system != self.target.system {
             return self.undo(Why::Undone, now);
         }
-        if *running != self.target.system || *profile != before.profile {
+        if *running != self.target.system {
             return self.superseded(now);
         }
         let worse = health.worse_than(&before.health);
         if !worse.is_empty() && now >= proof.since.plus(limits.settle()) {
             return self.undo(Why::Worse(worse), now);
         }
-        proof.good = if worse.is_empty() { proof.good.saturating_add(1) } else { 0 };
+        // Whoever touched the profile is about to switch: that is waited for.
+        let good = worse.is_empty() && untouched;
+        proof.good = if good { proof.good.saturating_add(1) } else { 0 };
         let soaked = now >= proof.since.plus(limits.soak());
         if soaked && proof.good >= limits.looks && proof.heads >= limits.heads {
-            self.enter(Phase::Deciding { tries: 1 }, now);
+            self.enter(Phase::Deciding { tries: 1, proof }, now);
             return self.question();
         }
         self.phase = Phase::Proving(proof);
@@ -260,8 +267,8 @@ impl Activation {
                 self.question()
             }
             (Phase::Deciding { .. }, Some(Decision::Undo)) => self.undo(Why::DeadMan, now),
-            (Phase::Deciding { tries }, None) if tries < TRIES => {
-                self.phase = Phase::Deciding { tries: tries + 1 };
+            (Phase::Deciding { tries, proof }, None) if tries < TRIES => {
+                self.phase = Phase::Deciding { tries: tries + 1, proof };
                 wait(now, POLL)
             }
             (Phase::Deciding { .. }, None) => self.undo(Why::NotDecided, now),
@@ -326,6 +333,15 @@ impl Activation {
             Stands::AtNext => Action::InstallBoot(Which::Next),
             _ => Action::SetProfile(Which::Next),
         }
+    }
+}
+
+/// Why a proof was not complete in time.
+fn unproven(proof: &Proof, untouched: bool, looks: u8) -> Why {
+    match untouched {
+        false => Why::Meddled,
+        true if proof.good >= looks => Why::NoConnection,
+        true => Why::NotProven,
     }
 }
 

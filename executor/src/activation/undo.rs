@@ -21,8 +21,10 @@ pub struct Undo {
     pub why: Why,
     /// It is decided, where the dead-man looks.
     pub decided: bool,
-    /// The machine has booted since, and runs what ran before: there is nothing to switch.
+    /// The system before runs, and nothing was switched since it booted.
     pub booted: bool,
+    /// Profile or boot loader may have been touched.
+    pub touched: bool,
     /// How often the system before was switched to.
     pub switched: u8,
     /// When that was last.
@@ -54,6 +56,8 @@ pub enum Why {
     NotDecided,
     /// Somebody else went back to the system before.
     Undone,
+    /// Somebody else changed the system profile.
+    Meddled,
     /// What boots could not be changed, or somebody went back meanwhile.
     NotPersisted,
     /// The boot loader could not be told to try it once.
@@ -81,6 +85,7 @@ impl Why {
             Self::NotArmed => "deadman_not_armed",
             Self::NotDecided => "not_decided",
             Self::Undone => "undone_by_hand",
+            Self::Meddled => "profile_changed_by_hand",
             Self::NotPersisted => "not_persisted",
             Self::NotStaged => "not_staged",
             Self::NotRebooted => "not_rebooted",
@@ -106,6 +111,7 @@ impl Why {
             Self::NotArmed => "the dead-man could not be armed".to_owned(),
             Self::NotDecided => "the decision could not be written".to_owned(),
             Self::Undone => "somebody went back to the system before".to_owned(),
+            Self::Meddled => "somebody changed the system profile during the proof".to_owned(),
             Self::NotPersisted => "the new system could not be made what boots".to_owned(),
             Self::NotStaged => {
                 "the boot loader could not be told to try the new system once".to_owned()
@@ -135,6 +141,7 @@ impl Why {
             | Self::NotArmed
             | Self::NotDecided
             | Self::Undone
+            | Self::Meddled
             | Self::NotPersisted
             | Self::NotStaged
             | Self::NotRebooted
@@ -147,20 +154,27 @@ impl Activation {
     /// Goes back.
     pub(super) fn undo(&mut self, why: Why, now: Span) -> Action {
         // Once the new system was decided to stay, the dead-man is out of it.
-        let decided = matches!(self.phase, Phase::Persisting { .. });
+        let persisting = matches!(self.phase, Phase::Persisting { .. });
         let booted = matches!(self.phase, Phase::Staging { .. } | Phase::Rebooting { .. });
-        self.begin_undo(why, decided || booted, booted, now)
+        let touched = persisting || self.class == Class::Reboot;
+        self.begin_undo(why, (persisting || booted, booted, touched), now)
     }
 
     /// The machine has booted what ran before.
-    pub(super) fn undone_by_boot(&mut self, why: Why, now: Span) -> Action {
-        self.begin_undo(why, true, true, now)
+    pub(super) fn undone_by_boot(&mut self, why: Why, touched: bool, now: Span) -> Action {
+        self.begin_undo(why, (true, true, touched), now)
     }
 
-    fn begin_undo(&mut self, why: Why, decided: bool, booted: bool, now: Span) -> Action {
+    fn begin_undo(
+        &mut self,
+        why: Why,
+        (decided, booted, touched): (bool, bool, bool),
+        now: Span,
+    ) -> Action {
         let both = self.limits.switch().plus(self.limits.switch());
         let until = now.plus(both).plus(self.limits.settle()).plus(PATIENCE);
-        let undo = Undo { why, decided, booted, switched: 0, at: now, put_back: 0, until };
+        let (switched, put_back) = (0, 0);
+        let undo = Undo { why, decided, booted, touched, switched, at: now, put_back, until };
         self.enter(Phase::Undoing(undo), now);
         self.question()
     }
@@ -178,10 +192,8 @@ impl Activation {
         if sight.switching != Some(false) || sight.deadman == Some(DeadMan::AtWork) {
             return wait(now, POLL);
         }
-        let (Some(running), Some(profile)) = (&sight.running, &sight.profile) else {
-            return wait(now, POLL);
-        };
-        if self.is_foreign(running, &before.system) || self.is_foreign(profile, &before.profile) {
+        let Some(running) = &sight.running else { return wait(now, POLL) };
+        if *running != before.system && *running != self.target.system {
             return self.superseded(now);
         }
         if undo.booted {
@@ -223,9 +235,14 @@ impl Activation {
         mut undo: Undo,
         now: Span,
     ) -> Action {
-        let profile = sight.profile.as_ref() == Some(&before.profile);
-        let default = sight.default.as_ref() == Some(&before.default);
-        let once = !matches!(sight.once, Some(Some(_)));
+        // What somebody else put there is theirs.
+        let next = Some(&self.target.system);
+        let is_back = |seen: Option<&StorePath>, was: &StorePath| {
+            !undo.touched || seen == Some(was) || (seen.is_some() && seen != next)
+        };
+        let profile = is_back(sight.profile.as_ref(), &before.profile);
+        let default = is_back(sight.default.as_ref(), &before.default);
+        let once = !undo.touched || sight.once == Some(None);
         if profile && default && once {
             return self.reverted(&undo.why, now);
         }
@@ -296,10 +313,5 @@ impl Activation {
     pub(super) fn end(&mut self, ending: Ending, now: Span) -> Action {
         self.enter(Phase::Ended, now);
         Action::End(ending)
-    }
-
-    /// Neither what was there before nor what is to be.
-    pub(super) fn is_foreign(&self, seen: &StorePath, was: &StorePath) -> bool {
-        seen != was && *seen != self.target.system
     }
 }
