@@ -117,12 +117,7 @@ pub enum Phase {
     /// The new system runs, and is watched.
     Proving(Proof),
     /// It has proven itself; that is being put where the dead-man looks.
-    Deciding {
-        /// How often that was tried.
-        tries: u8,
-        /// The proof, to be taken up again if that is interrupted.
-        proof: Proof,
-    },
+    Deciding(Proof),
     /// Decided: the dead-man is called off.
     Disarming {
         /// How often that was tried.
@@ -180,6 +175,8 @@ pub struct Proof {
     pub good: u8,
     /// How many verified feed heads answered a ticket that was given since.
     pub heads: u8,
+    /// How often it could not be decided.
+    pub undecided: u8,
 }
 
 /// What has happened.
@@ -308,7 +305,7 @@ impl Activation {
             Phase::Arming { .. } => "arming",
             Phase::Testing { .. } => "testing",
             Phase::Proving(_) => "proving",
-            Phase::Deciding { .. } | Phase::Disarming { .. } => "deciding",
+            Phase::Deciding(_) | Phase::Disarming { .. } => "deciding",
             Phase::Persisting { .. } => "persisting",
             Phase::Staging { .. } => "staging",
             Phase::Rebooting { .. } | Phase::Returned { .. } => "rebooting",

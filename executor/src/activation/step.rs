@@ -18,7 +18,7 @@ pub(super) const TRIES: u8 = 3;
 pub(super) const POLL: Span = Span::from_secs(5);
 
 /// Making a system what boots must succeed within this time.
-const PERSIST: Span = Span::from_secs(900);
+pub(super) const PERSIST: Span = Span::from_secs(900);
 
 /// What `event` makes of `activation`, and what is to be done once that is on disk.
 pub fn step(activation: &Activation, event: Event, now: Span) -> (Activation, Option<Action>) {
@@ -51,7 +51,7 @@ impl Activation {
             Phase::Preflight | Phase::Ready => Action::Preflight,
             Phase::Realising => Action::Realise,
             Phase::Planning => Action::Plan,
-            Phase::Deciding { .. } => Action::Decide(Decision::Proven),
+            Phase::Deciding(_) => Action::Decide(Decision::Proven),
             Phase::Undoing(undo) if !undo.decided => Action::Decide(Decision::Undo),
             Phase::Proving(_) | Phase::Undoing(_) => Action::Look { health: true },
             _ => Action::Look { health: false },
@@ -193,9 +193,10 @@ impl Activation {
         if sight.is_being_undone() {
             return self.undo(Why::DeadMan, now);
         }
+        let unseen = sight.switching != Some(false) || sight.running.is_none();
         match &sight.running {
-            _ if now >= until => self.undo(Why::SwitchHung, now),
-            _ if sight.switching != Some(false) => wait(now, POLL),
+            _ if unseen && now >= until => self.undo(Why::SwitchHung, now),
+            _ if unseen => wait(now, POLL),
             None => wait(now, POLL),
             Some(running) if *running == self.target.system => self.prove(now),
             Some(running) if *running == before.system => self.undo(Why::SwitchFailed, now),
@@ -206,7 +207,7 @@ impl Activation {
     fn prove(&mut self, now: Span) -> Action {
         let deadman_at = self.deadman_at.unwrap_or(now);
         let until = Span::from_millis(deadman_at.as_millis() - MARGIN.as_millis());
-        let proof = Proof { since: now, until, good: 0, heads: 0 };
+        let proof = Proof { since: now, until, good: 0, heads: 0, undecided: 0 };
         self.enter(Phase::Proving(proof), now);
         wait(now, POLL)
     }
@@ -253,7 +254,7 @@ impl Activation {
         proof.good = if good { proof.good.saturating_add(1) } else { 0 };
         let soaked = now >= proof.since.plus(limits.soak());
         if soaked && proof.good >= limits.looks && proof.heads >= limits.heads {
-            self.enter(Phase::Deciding { tries: 1, proof }, now);
+            self.enter(Phase::Deciding(proof), now);
             return self.question();
         }
         self.phase = Phase::Proving(proof);
@@ -262,16 +263,18 @@ impl Activation {
 
     fn decided(&mut self, decision: Option<Decision>, now: Span) -> Action {
         match (self.phase.clone(), decision) {
-            (Phase::Deciding { .. }, Some(Decision::Proven)) => {
+            (Phase::Deciding(_), Some(Decision::Proven)) => {
                 self.enter(Phase::Disarming { tries: 0 }, now);
                 self.question()
             }
-            (Phase::Deciding { .. }, Some(Decision::Undo)) => self.undo(Why::DeadMan, now),
-            (Phase::Deciding { tries, proof }, None) if tries < TRIES => {
-                self.phase = Phase::Deciding { tries: tries + 1, proof };
+            (Phase::Deciding(_), Some(Decision::Undo)) => self.undo(Why::DeadMan, now),
+            (Phase::Deciding(proof), None) if proof.undecided < TRIES => {
+                // It is looked at again before it is tried again.
+                let undecided = proof.undecided + 1;
+                self.phase = Phase::Proving(Proof { good: 0, undecided, ..proof });
                 wait(now, POLL)
             }
-            (Phase::Deciding { .. }, None) => self.undo(Why::NotDecided, now),
+            (Phase::Deciding(_), None) => self.undo(Why::NotDecided, now),
             (Phase::Undoing(mut undo), _) => {
                 // Whether it could be written or not: the undo needs no leave of the dead-man.
                 undo.decided = true;
@@ -311,6 +314,11 @@ impl Activation {
         let running = stands(&sight.running, &before.system);
         let profile = stands(&sight.profile, &before.profile);
         let default = stands(&sight.default, &before.default);
+        let here = running == Stands::AtNext;
+        if here && profile == Stands::AtNext && default == Stands::AtNext {
+            let detail = format!("{next} runs, has proven itself, and is what boots");
+            return self.end(Ending::new(Outcome::Success, "activated", detail), now);
+        }
         if now >= until || running == Stands::AtBefore {
             return self.undo(Why::NotPersisted, now);
         }
@@ -320,10 +328,6 @@ impl Activation {
         }
         if [running, profile, default].contains(&Stands::Elsewhere) {
             return self.superseded(now);
-        }
-        if profile == Stands::AtNext && default == Stands::AtNext {
-            let detail = format!("{next} runs, has proven itself, and is what boots");
-            return self.end(Ending::new(Outcome::Success, "activated", detail), now);
         }
         if tries >= 2 * TRIES {
             return self.undo(Why::NotPersisted, now);

@@ -27,8 +27,10 @@ pub struct Undo {
     pub touched: bool,
     /// How often the system before was switched to.
     pub switched: u8,
-    /// When that was last.
+    /// When that was begun last.
     pub at: Span,
+    /// Since when it runs again.
+    pub back_since: Option<Span>,
     /// How often profile or boot loader were put back.
     pub put_back: u8,
     /// Given up then.
@@ -171,19 +173,33 @@ impl Activation {
         (decided, booted, touched): (bool, bool, bool),
         now: Span,
     ) -> Action {
-        let both = self.limits.switch().plus(self.limits.switch());
-        let until = now.plus(both).plus(self.limits.settle()).plus(PATIENCE);
-        let (switched, put_back) = (0, 0);
-        let undo = Undo { why, decided, booted, touched, switched, at: now, put_back, until };
+        let until = self.undone_by(now);
+        let undo = Undo {
+            why,
+            decided,
+            booted,
+            touched,
+            switched: 0,
+            at: now,
+            back_since: None,
+            put_back: 0,
+            until,
+        };
         self.enter(Phase::Undoing(undo), now);
         self.question()
+    }
+
+    /// When an undo that begins or goes on now is given up.
+    pub(super) fn undone_by(&self, now: Span) -> Span {
+        let both = self.limits.switch().plus(self.limits.switch());
+        now.plus(both).plus(self.limits.settle()).plus(PATIENCE)
     }
 
     pub(super) fn undoing(
         &mut self,
         sight: &Sight,
         before: &Before,
-        undo: Undo,
+        mut undo: Undo,
         now: Span,
     ) -> Action {
         if now >= undo.until {
@@ -193,69 +209,105 @@ impl Activation {
             return wait(now, POLL);
         }
         let Some(running) = &sight.running else { return wait(now, POLL) };
-        if *running != before.system && *running != self.target.system {
-            return self.superseded(now);
+        let ours = *running == self.target.system && !undo.booted;
+        if *running != before.system && !ours {
+            // But what it would be tried as is ours to take away.
+            return match sight.once {
+                Some(None) => self.superseded(now),
+                _ if !undo.touched => self.superseded(now),
+                _ => self.put_back_with(Action::ForgetOnce, undo, now),
+            };
         }
         if undo.booted {
             return self.put_back(sight, before, undo, now);
         }
         if undo.switched == 0 {
-            return self.go_back(before, undo, now);
+            return self.go_back(sight, before, undo, now);
+        }
+        if *running != before.system {
+            return self.go_back_again(sight, before, undo, now);
         }
         let worse = sight.health.as_ref().map(|health| health.worse_than(&before.health));
-        let well = worse.is_some_and(|worse| worse.is_empty());
-        if *running == before.system && well {
+        if worse.is_some_and(|worse| worse.is_empty()) {
             return self.put_back(sight, before, undo, now);
         }
-        // Units may need a moment; then it is tried again.
-        if now < undo.at.plus(self.limits.settle()) {
+        // Units may need a moment.
+        if now < undo.back_since.get_or_insert(now).plus(self.limits.settle()) {
+            self.phase = Phase::Undoing(undo);
             return wait(now, POLL);
         }
-        if undo.switched >= TRIES {
-            return self.give_up(&undo, now);
-        }
-        if now < undo.at.plus(AGAIN) { wait(now, POLL) } else { self.go_back(before, undo, now) }
+        self.go_back_again(sight, before, undo, now)
     }
 
-    fn go_back(&mut self, before: &Before, mut undo: Undo, now: Span) -> Action {
-        undo.switched += 1;
-        undo.at = now;
-        self.phase = Phase::Undoing(undo);
-        if self.class == Class::Reboot && before.system != self.target.system {
-            return Action::Reboot;
+    fn go_back_again(
+        &mut self,
+        sight: &Sight,
+        before: &Before,
+        undo: Undo,
+        now: Span,
+    ) -> Action {
+        match () {
+            () if undo.switched >= TRIES => self.give_up(&undo, now),
+            () if now < undo.at.plus(AGAIN) => wait(now, POLL),
+            () => self.go_back(sight, before, undo, now),
         }
-        Action::Test(Which::Before)
     }
 
-    /// The system before runs: profile and boot loader follow, if they were touched.
-    fn put_back(
+    fn go_back(
         &mut self,
         sight: &Sight,
         before: &Before,
         mut undo: Undo,
         now: Span,
     ) -> Action {
-        // What somebody else put there is theirs.
+        let boots = self.class == Class::Reboot && before.system != self.target.system;
+        let first = self.to_put_back(sight, before, &undo).filter(|_| boots);
+        if let Some(action) = first.filter(|action| *action != Action::SetProfile(Which::Before)) {
+            // Or else it would boot what is to go.
+            return self.put_back_with(action, undo, now);
+        }
+        undo.switched += 1;
+        undo.at = now;
+        undo.back_since = None;
+        self.phase = Phase::Undoing(undo);
+        if boots { Action::Reboot } else { Action::Test(Which::Before) }
+    }
+
+    /// The system before runs: profile and boot loader follow.
+    fn put_back(&mut self, sight: &Sight, before: &Before, undo: Undo, now: Span) -> Action {
+        match self.to_put_back(sight, before, &undo) {
+            Some(action) => self.put_back_with(action, undo, now),
+            None => self.reverted(&undo.why, now),
+        }
+    }
+
+    /// What of profile and boot loader has to be put back, what boots first. What somebody else put there is
+    /// theirs.
+    fn to_put_back(&self, sight: &Sight, before: &Before, undo: &Undo) -> Option<Action> {
         let next = Some(&self.target.system);
         let is_back = |seen: Option<&StorePath>, was: &StorePath| {
             !undo.touched || seen == Some(was) || (seen.is_some() && seen != next)
         };
-        let profile = is_back(sight.profile.as_ref(), &before.profile);
-        let default = is_back(sight.default.as_ref(), &before.default);
-        let once = !undo.touched || sight.once == Some(None);
-        if profile && default && once {
-            return self.reverted(&undo.why, now);
-        }
-        if undo.put_back >= 2 * TRIES {
-            return self.give_up(&undo, now);
-        }
-        undo.put_back += 1;
-        self.phase = Phase::Undoing(undo);
         match () {
-            () if !default => Action::InstallBoot(Which::Before),
-            () if !profile => Action::SetProfile(Which::Before),
-            () => Action::ForgetOnce,
+            () if !is_back(sight.default.as_ref(), &before.default) => {
+                Some(Action::InstallBoot(Which::Before))
+            }
+            () if undo.touched && sight.once != Some(None) => Some(Action::ForgetOnce),
+            () if !is_back(sight.profile.as_ref(), &before.profile) => {
+                Some(Action::SetProfile(Which::Before))
+            }
+            () => None,
         }
+    }
+
+    fn put_back_with(&mut self, action: Action, mut undo: Undo, now: Span) -> Action {
+        if undo.put_back > 0 && now < undo.at.plus(AGAIN) {
+            return wait(now, POLL);
+        }
+        undo.put_back = undo.put_back.saturating_add(1);
+        undo.at = now;
+        self.phase = Phase::Undoing(undo);
+        action
     }
 
     fn reverted(&mut self, why: &Why, now: Span) -> Action {
