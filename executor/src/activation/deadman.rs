@@ -30,3 +30,32 @@ pub fn verdict(
         (None, _) | (_, None) => Verdict::Again,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn system(name: &str) -> StorePath {
+        format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}").parse().unwrap()
+    }
+
+    #[test]
+    fn it_leaves_what_is_proven_or_somebody_elses_and_undoes_the_rest() {
+        let (before, next, other) = (system("before"), system("next"), system("other"));
+        let ask = |decision, running| verdict(decision, running, &before, &next);
+        for running in [None, Some(&before), Some(&next), Some(&other)] {
+            assert_eq!(ask(Some(Decision::Proven), running), Verdict::Leave);
+        }
+        assert_eq!(ask(Some(Decision::Undo), Some(&other)), Verdict::Leave);
+        assert_eq!(ask(Some(Decision::Undo), Some(&next)), Verdict::Undo);
+        // It may run by its link only, with its units stopped half-way.
+        assert_eq!(ask(Some(Decision::Undo), Some(&before)), Verdict::Undo);
+    }
+
+    #[test]
+    fn what_it_cannot_see_it_asks_again() {
+        let (before, next) = (system("before"), system("next"));
+        assert_eq!(verdict(Some(Decision::Undo), None, &before, &next), Verdict::Again);
+        assert_eq!(verdict(None, Some(&next), &before, &next), Verdict::Again);
+    }
+}

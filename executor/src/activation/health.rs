@@ -42,3 +42,18 @@ fn complaints(report: &Report) -> Vec<String> {
         Verdict::Unknown(_) => vec![format!("{check}: unknown")],
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worse_is_what_was_not_wrong_before() {
+        let health = |wrong: &[&str]| Health::of(wrong.iter().map(|&what| what.to_owned()));
+        let before = health(&["unit old.service", "backups: records"]);
+        assert!(health(&["backups: records"]).worse_than(&before).is_empty());
+        let now = health(&["unit old.service", "unit new.service"]);
+        assert_eq!(now.worse_than(&before), ["unit new.service"]);
+        assert_eq!(health(&["backups: unknown"]).worse_than(&before), ["backups: unknown"]);
+    }
+}

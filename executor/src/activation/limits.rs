@@ -113,3 +113,40 @@ impl Limits {
 fn seconds(span: Span) -> i64 {
     span.as_millis() / 1000
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_fit_and_need_less_than_the_shortest_usual_window() {
+        let limits = Limits::default();
+        limits.check().unwrap();
+        assert!(limits.needed() < Span::from_hours(1), "{}", limits.needed());
+    }
+
+    #[test]
+    fn a_dead_man_that_would_act_amid_the_proof_is_refused() {
+        let limits = Limits { deadman_s: 900 + 30 + 120 + 60, ..Limits::default() };
+        let error = limits.check().unwrap_err();
+        assert_eq!(error, LimitsError::DeadManTooEarly { deadman_s: 1110, needed_s: 1110 });
+        assert!(Limits { deadman_s: 1111, ..limits }.check().is_ok());
+    }
+
+    #[test]
+    fn an_order_must_leave_time_for_soak_dead_man_and_undo() {
+        let limits = Limits::default();
+        assert!(limits.fit(2520).is_ok());
+        let short = limits.fit(2519).unwrap_err();
+        assert_eq!(short, LimitsError::TooShort { given_s: 2519, needed_s: 2520 });
+    }
+
+    #[test]
+    fn a_proof_of_nothing_is_refused() {
+        for nothing in
+            [Limits { looks: 0, ..Limits::default() }, Limits { heads: 0, ..Limits::default() }]
+        {
+            assert_eq!(nothing.check(), Err(LimitsError::NothingToProve));
+        }
+    }
+}

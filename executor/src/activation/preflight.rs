@@ -83,11 +83,7 @@ pub(super) fn judge(activation: &Activation, facts: Facts) -> Readiness {
     }
     if activation.class == Class::Reboot && facts.loader != Loader::TriesOnce {
         let detail = "this system has to be booted, and the boot loader cannot try one once";
-        return Readiness::Over(Ending::new(
-            Outcome::Rejected,
-            "loader_cannot_try_once",
-            detail,
-        ));
+        return Readiness::Over(Ending::new(Outcome::Rejected, "loader_cannot_try_once", detail));
     }
     let Sight {
         running: Some(system), profile: Some(profile), default: Some(default), health, ..

@@ -7,8 +7,8 @@ use compliance_protocol::time::Span;
 use super::limits::{MARGIN, START_SLACK};
 use super::preflight::{self, Readiness};
 use super::{
-    Action, Activation, Before, Class, DeadMan, Decision, Ending, Event, Facts, Phase, Plan,
-    Proof, Sight, Which, Why,
+    Action, Activation, Before, Class, DeadMan, Decision, Ending, Event, Facts, Phase, Plan, Proof,
+    Sight, Which, Why,
 };
 
 /// How often one thing is tried.
@@ -155,7 +155,8 @@ impl Activation {
             // The new system runs already, by a boot that was tried.
             Some(DeadMan::Armed) if trial => self.prove(now),
             Some(DeadMan::Armed) if now >= start_by => {
-                let detail = "it took too long to begin; the window may not be long enough any more";
+                let detail =
+                    "it took too long to begin; the window may not be long enough any more";
                 self.leave(Ending::new(Outcome::Deferred, "too_late", detail), now)
             }
             Some(DeadMan::Armed) => self.begin_test(sight, before, now),

@@ -109,7 +109,9 @@ impl Why {
             Self::NoConnection => {
                 "with the new system the control plane could not be reached".to_owned()
             }
-            Self::DeadMan => "the dead-man acted before the new system had proven itself".to_owned(),
+            Self::DeadMan => {
+                "the dead-man acted before the new system had proven itself".to_owned()
+            }
             Self::NotArmed => "the dead-man could not be armed".to_owned(),
             Self::NotDecided => "the decision could not be written".to_owned(),
             Self::Undone => "somebody went back to the system before".to_owned(),
@@ -239,13 +241,7 @@ impl Activation {
         self.go_back_again(sight, before, undo, now)
     }
 
-    fn go_back_again(
-        &mut self,
-        sight: &Sight,
-        before: &Before,
-        undo: Undo,
-        now: Span,
-    ) -> Action {
+    fn go_back_again(&mut self, sight: &Sight, before: &Before, undo: Undo, now: Span) -> Action {
         match () {
             () if undo.switched >= TRIES => self.give_up(&undo, now),
             () if now < undo.at.plus(AGAIN) => wait(now, POLL),
@@ -253,13 +249,7 @@ impl Activation {
         }
     }
 
-    fn go_back(
-        &mut self,
-        sight: &Sight,
-        before: &Before,
-        mut undo: Undo,
-        now: Span,
-    ) -> Action {
+    fn go_back(&mut self, sight: &Sight, before: &Before, mut undo: Undo, now: Span) -> Action {
         let boots = self.class == Class::Reboot && before.system != self.target.system;
         let first = self.to_put_back(sight, before, &undo).filter(|_| boots);
         if let Some(action) = first.filter(|action| *action != Action::SetProfile(Which::Before)) {

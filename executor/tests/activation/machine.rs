@@ -17,9 +17,8 @@ pub(crate) enum Sys {
 }
 
 static PATHS: LazyLock<[StorePath; 3]> = LazyLock::new(|| {
-    ["old", "next", "other"].map(|name| {
-        format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}").parse().unwrap()
-    })
+    ["old", "next", "other"]
+        .map(|name| format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}").parse().unwrap())
 });
 
 impl Sys {
@@ -317,8 +316,7 @@ impl Machine {
             DeadManVerdict::Undo => {
                 let began = self.begin_switch(By::DeadMan, self.back_to);
                 let busy = again(10 * SECOND);
-                self.deadman =
-                    if began { DeadManState::AtWork { again_at: None } } else { busy };
+                self.deadman = if began { DeadManState::AtWork { again_at: None } } else { busy };
             }
         }
         None

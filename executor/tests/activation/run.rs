@@ -2,8 +2,8 @@
 //! every instant.
 
 use compliance_executor::activation::{
-    Action, Activation, Before, Class, DeadMan, Decision, Ending, Event, Facts, Health, Limits, Loader,
-    Phase, Plan, Room, Sight, Target, Which, step,
+    Action, Activation, Before, Class, DeadMan, Decision, Ending, Event, Facts, Health, Limits,
+    Loader, Phase, Plan, Room, Sight, Target, Which, step,
 };
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::gate::{Gate, GateName};
@@ -150,9 +150,7 @@ impl<'a> Run<'a> {
             return self.poll();
         }
         match &mut self.executor {
-            Executor::Down { until } if now >= *until => {
-                self.restart()
-            }
+            Executor::Down { until } if now >= *until => self.restart(),
             Executor::Busy { action, fault, effect_at, .. }
                 if effect_at.is_some_and(|at| now >= at) =>
             {
@@ -373,7 +371,8 @@ impl<'a> Run<'a> {
                 if self.bug == Some(Bug::NoDeadMan) {
                     return Ok(());
                 }
-                machine.back_to = self.memory.before.as_ref().map_or(Sys::Old, |b| Sys::of(&b.system));
+                machine.back_to =
+                    self.memory.before.as_ref().map_or(Sys::Old, |b| Sys::of(&b.system));
                 machine.deadman = DeadManState::Armed { fires_at: machine.now + after };
             }
             Action::Disarm => {
