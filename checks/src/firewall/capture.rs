@@ -1,13 +1,32 @@
 //! Taking down the ruleset that is there, as a baseline for a person to review.
 
-use super::FirewallBaseline;
 use super::limits::dynamic_accepts;
 use super::look::{Seen, look, nft};
+use super::{ChainOutline, FirewallBaseline, Outline};
+use crate::capture::Captured;
 use crate::{Host, HostError};
 
-/// The baseline by which this host's firewall is compliant. No table at all is an error: whether a machine
-/// needs no firewall is for a person to say.
-pub fn capture(host: &dyn Host) -> Result<FirewallBaseline, HostError> {
+/// The baseline by which this host's firewall is compliant. Without any table there is none: whether a
+/// machine needs no firewall is for a person to say.
+pub fn capture(host: &dyn Host) -> Captured<FirewallBaseline> {
+    let (seen, expected) = match take_down(host) {
+        Ok(taken) => taken,
+        Err(error) => return Captured::nothing(error),
+    };
+    let timed = expected.dynamic_accepts.iter().map(|set| {
+        format!(
+            "{set} is filled while packets pass, or its elements end, and a rule accepts by it: who gets \
+             into it is let in, and its elements are not in the digest"
+        )
+    });
+    let unseen = seen.unseen.iter().map(|what| {
+        format!("nft {} does not print {what}, so nobody can say whether it changes", seen.nft)
+    });
+    let remarks = open_hooks(&expected.tables).into_iter().chain(timed).chain(unseen).collect();
+    Captured { expected: Ok(expected), remarks }
+}
+
+fn take_down(host: &dyn Host) -> Result<(Seen, FirewallBaseline), HostError> {
     let before = host.ruleset_generation();
     let (generation, ruleset) = look(host, before);
     let ruleset = ruleset?;
@@ -24,13 +43,25 @@ pub fn capture(host: &dyn Host) -> Result<FirewallBaseline, HostError> {
         why: "it is not UTF-8".to_owned(),
     })?;
     let seen = Seen::of(&ruleset, |_| true);
-    Ok(FirewallBaseline {
+    let baseline = FirewallBaseline {
         sha256: seen.sha256,
         exclusive: false,
         dynamic_accepts: dynamic_accepts(&ruleset),
         ruleset: without_dynamic_elements(&text),
-        tables: seen.tables,
-    })
+        tables: seen.tables.clone(),
+    };
+    Ok((seen, baseline))
+}
+
+/// Where what no rule decides is let in: no chain that drops by its policy looks at incoming packets.
+fn open_hooks(tables: &Outline) -> Option<String> {
+    let drops = |chain: &ChainOutline| {
+        let at_input = |base: &String| base.contains(" hook input ");
+        chain.base.as_ref().is_some_and(at_input) && chain.policy.as_deref() == Some("drop")
+    };
+    let closed = tables.values().flat_map(|table| table.chains.values()).any(drops);
+    let remark = "no chain at the hook input has the policy drop: what no rule decides is let in";
+    (!closed).then(|| remark.to_owned())
 }
 
 /// nft's text without the elements of dynamic and timed sets: loading it must not bring back what was
