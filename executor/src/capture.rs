@@ -5,6 +5,7 @@ mod comment;
 mod words;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use compliance_checks::backups::{self, BackupsBaseline};
 use compliance_checks::baseline::{Baseline, Binding, Section};
@@ -40,18 +41,20 @@ pub struct Whose {
 /// the host is put so that the check finds *unknown*, never compliant, until a person decides. Changes
 /// nothing, but writes one canary to the journal, as each round may.
 pub fn capture(
-    host: &dyn Host,
+    host: &Arc<dyn Host>,
     whose: &Whose,
     about: &Circumstances,
 ) -> Result<String, toml::ser::Error> {
-    let (patching, on_patching) = split(patching::capture(host), PatchingBaseline::default());
-    let (services, on_services) = split(services::capture(host), ServicesBaseline::new(Vec::new()));
-    let (backups, on_backups) = split(backups::capture(host), BackupsBaseline { jobs: Vec::new() });
-    let (firewall, on_firewall) = split(firewall::capture(host), no_ruleset());
-    let (logging, on_logging) = split(logging::capture(host), LoggingBaseline::default());
+    let (patching, on_patching) = split(patching::capture(&**host), PatchingBaseline::default());
+    let (services, on_services) =
+        split(services::capture(&**host), ServicesBaseline::new(Vec::new()));
+    let (backups, on_backups) =
+        split(backups::capture(&**host), BackupsBaseline { jobs: Vec::new() });
+    let (firewall, on_firewall) = split(firewall::capture(&**host), no_ruleset());
+    let (logging, on_logging) = split(logging::capture(&**host), LoggingBaseline::default());
     let (encryption, on_encryption) =
-        split(encryption::capture(host), EncryptionBaseline::new(Vec::new()));
-    let baseline = Baseline {
+        split(encryption::capture(&**host), EncryptionBaseline::new(Vec::new()));
+    let baseline = Arc::new(Baseline {
         version: whose.newest_version.unwrap_or(0).saturating_add(1),
         tenant: whose.tenant.clone(),
         site: whose.site.clone(),
@@ -62,7 +65,7 @@ pub fn capture(
         firewall,
         logging,
         encryption,
-    };
+    });
     let found = Observer::default().observe(host, Ok(&baseline), about);
     Ok([
         head(&baseline, whose, about)?,

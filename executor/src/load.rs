@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use compliance_checks::baseline::{Baseline, Binding};
 use compliance_checks::linux::LinuxHost;
@@ -138,12 +139,13 @@ pub fn documents(config: &Config) -> Result<(Trust, Result<Baseline, String>, Le
 
 /// Runs the six checks once.
 pub fn look(
-    baseline: &Result<Baseline, String>,
+    baseline: Result<Baseline, String>,
     ledger: &Ledger,
-    host: &dyn Host,
+    host: &Arc<dyn Host>,
     random: Random,
 ) -> Result<Vec<Observed>, LoadError> {
     let about = circumstances(Some(ledger), random)?;
+    let baseline = baseline.map(Arc::new);
     Ok(Observer::default().observe(host, baseline.as_ref().map_err(String::as_str), &about))
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use compliance_checks::linux::LinuxHost;
-use compliance_checks::{Verdict, baseline::Baseline};
+use compliance_checks::{Host, Verdict, baseline::Baseline};
 use compliance_daemon::{config, log};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
@@ -61,7 +61,8 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "check" => check(&config, arguments.json),
         "capture" => {
             let (whose, about) = load::to_capture(&config, load::random())?;
-            print(&capture::capture(&LinuxHost::default(), &whose, &about)?)
+            let host: Arc<dyn Host> = Arc::new(LinuxHost::default());
+            print(&capture::capture(&host, &whose, &about)?)
         }
         "enrol" => {
             let enrolled = enrol::enrol(&config, &mut load::random())?;
@@ -127,7 +128,8 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
 
 fn check(config: &Config, as_json: bool) -> Result<ExitCode> {
     let (_, baseline, ledger): (_, Result<Baseline, String>, _) = load::documents(config)?;
-    let observed = load::look(&baseline, &ledger, &LinuxHost::default(), load::random())?;
+    let host: Arc<dyn Host> = Arc::new(LinuxHost::default());
+    let observed = load::look(baseline, &ledger, &host, load::random())?;
     let text =
         if as_json { table::json(&observed).to_string() + "\n" } else { table::text(&observed) };
     print(&text)?;

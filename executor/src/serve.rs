@@ -145,8 +145,8 @@ fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<Ro
     thread::spawn(move || {
         let mut eye = Observer::default();
         for job in jobs {
-            let baseline = job.baseline.as_deref().map_err(String::as_str);
-            let observed = eye.observe(&*host, baseline, &job.about);
+            let baseline = job.baseline.as_ref().map_err(String::as_str);
+            let observed = eye.observe(&host, baseline, &job.about);
             let system = patching::system(&*host);
             if events.send(Event::RoundDone(job, observed, system)).is_err() {
                 break;

@@ -153,6 +153,7 @@ mod tests {
         BackupJob {
             name: "records".parse().unwrap(),
             status_file: "/var/backup/records.json".parse().unwrap(),
+            archive_dir: None,
             max_age_h: 48,
             restore_test_max_age_d: Some(90),
             run: Run::Unit("backup-records.service".parse().unwrap()),

@@ -20,7 +20,10 @@ pub fn capture(host: &dyn Host) -> Captured<FirewallBaseline> {
         )
     });
     let unseen = seen.unseen.iter().map(|what| {
-        format!("nft {} does not print {what}, so nobody can say whether it changes", seen.nft)
+        format!(
+            "nft {} does not print {what}: nobody can say whether it changes, and the ruleset here lacks it",
+            seen.nft
+        )
     });
     let remarks = open_hooks(&expected.tables).into_iter().chain(timed).chain(unseen).collect();
     Captured { expected: Ok(expected), remarks }
@@ -65,7 +68,7 @@ fn open_hooks(tables: &Outline) -> Option<String> {
 }
 
 /// nft's text without the elements of dynamic and timed sets: loading it must not bring back what was
-/// banned or let in long ago.
+/// banned or let in long ago. Its tabs become spaces, which TOML shows as they are.
 fn without_dynamic_elements(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut block = Block::default();
@@ -75,7 +78,9 @@ fn without_dynamic_elements(text: &str) -> String {
             block = Block::default();
         }
         if !block.drops(line) {
-            kept.push_str(line);
+            let text = line.trim_start_matches('\t');
+            kept.push_str(&"    ".repeat(line.len() - text.len()));
+            kept.push_str(text);
             kept.push('\n');
         }
     }
@@ -111,6 +116,6 @@ mod tests {
     fn only_the_elements_of_dynamic_and_timed_sets_are_left_out() {
         let text = "table inet f {\n\tset a {\n\t\ttype ipv4_addr\n\t\telements = { 1.1.1.1,\n\t\t\t     1.1.1.2 }\n\t}\n\n\tset b {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t\telements = { 2.2.2.2,\n\t\t\t     2.2.2.3 comment \"x }\",\n\t\t\t     2.2.2.4 }\n\t}\n\n\tmap c {\n\t\ttype ipv4_addr : verdict\n\t\ttimeout 1h\n\t\telements = { 3.3.3.3 : accept }\n\t}\n\n\tchain d {\n\t\taccept\n\t}\n}\n";
         let expected = "table inet f {\n\tset a {\n\t\ttype ipv4_addr\n\t\telements = { 1.1.1.1,\n\t\t\t     1.1.1.2 }\n\t}\n\n\tset b {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t}\n\n\tmap c {\n\t\ttype ipv4_addr : verdict\n\t\ttimeout 1h\n\t}\n\n\tchain d {\n\t\taccept\n\t}\n}\n";
-        assert_eq!(without_dynamic_elements(text), expected);
+        assert_eq!(without_dynamic_elements(text), expected.replace('\t', "    "));
     }
 }

@@ -100,14 +100,13 @@ impl Digests {
         if files::stat_of(&file.metadata().map_err(failed)?) != stat {
             return Ok(Hashing::Reading(0));
         }
+        let is_racy = is_racy(&stat, now);
         if !is_whole {
             let percent = reading.percent();
-            self.put(path, now, Entry { known, reading: Some(reading) });
+            self.put(path, now, Entry { known, reading: (!is_racy).then_some(reading) });
             return Ok(known.map_or(Hashing::Reading(percent), |known| Hashing::Done(known.digest)));
         }
         let digest = Digest::from_bytes(reading.hasher.finalize().into());
-        let age = now.since(stat.ctime);
-        let is_racy = age < RACY && age > Span::from_millis(-RACY.as_millis());
         let known = (!is_racy).then_some(Known { stat, digest, read_at: now });
         self.put(path, now, Entry { known, reading: None });
         self.keep();
@@ -138,6 +137,12 @@ impl Digests {
             .and_then(|bytes| std::fs::write(&new, bytes))
             .and_then(|()| std::fs::rename(&new, memory));
     }
+}
+
+/// What was read so shortly after a change is taken on trust in no later call.
+fn is_racy(stat: &FileStat, now: Timestamp) -> bool {
+    let age = now.since(stat.ctime);
+    age < RACY && age > Span::from_millis(-RACY.as_millis())
 }
 
 impl Known {
@@ -208,6 +213,15 @@ mod tests {
         (dir, path(&file), compliance_clock::wall().plus(Span::from_secs(10)))
     }
 
+    /// Gives a file other contents, and the kernel time to show it: its time stamps are as coarse as its tick,
+    /// and the inode may be that of before.
+    fn change(path: &AbsPath, bytes: &[u8]) {
+        let before = files::stat(path).unwrap();
+        while files::stat(path).unwrap().ctime == before.ctime {
+            std::fs::write(path.as_str(), bytes).unwrap();
+        }
+    }
+
     fn ask(digests: &Digests, path: &AbsPath, mut budget: u64, now: Timestamp) -> (Hashing, u64) {
         let before = budget;
         let hashing = digests.sha256(path, &mut budget, now).unwrap();
@@ -233,9 +247,7 @@ mod tests {
         let digests = digests();
         assert_eq!(ask(&digests, &path, 1000, now), (Hashing::Reading(25), 1000));
         for bytes in [vec![2; 4000], vec![3; 3000]] {
-            // The kernel's time stamps are as coarse as its tick: the file must become another one.
-            std::fs::remove_file(path.as_str()).unwrap();
-            std::fs::write(path.as_str(), &bytes).unwrap();
+            change(&path, &bytes);
             let done = Hashing::Done(Digest::of(&bytes));
             assert_eq!(ask(&digests, &path, MIB, now), (done, bytes.len() as u64));
         }
@@ -263,6 +275,18 @@ mod tests {
         let now = files::stat(&path).unwrap().ctime.plus(Span::from_secs(1));
         assert_eq!(ask(&digests, &path, MIB, now), (done, 3));
         assert_eq!(ask(&digests, &path, MIB, now), (done, 3));
+    }
+
+    #[test]
+    fn what_was_read_of_a_file_changed_just_now_is_not_added_to() {
+        let (_dir, path, _) = file(&[1; 4000]);
+        let digests = digests();
+        let ctime = files::stat(&path).unwrap().ctime;
+        let at = |seconds| ctime.plus(Span::from_secs(seconds));
+        assert_eq!(ask(&digests, &path, 1000, at(1)), (Hashing::Reading(25), 1000));
+        assert_eq!(ask(&digests, &path, 1000, at(3)), (Hashing::Reading(25), 1000));
+        let done = Hashing::Done(Digest::of(&[1; 4000]));
+        assert_eq!(ask(&digests, &path, MIB, at(3)), (done, 3000));
     }
 
     #[test]

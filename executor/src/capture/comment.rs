@@ -25,7 +25,7 @@ impl Comment {
 
     /// An entry of a list: a word, and what is to say about it.
     pub(super) fn item(&mut self, word: &str, text: &str) {
-        let begin = if word.is_empty() { "#   ".to_owned() } else { format!("#   {word:<15} ") };
+        let begin = if word.is_empty() { "#   ".to_owned() } else { format!("#   {word:<22} ") };
         let rest = format!("#{}", " ".repeat(begin.chars().count() - 1));
         self.wrap(&begin, text, &rest);
     }
@@ -107,7 +107,7 @@ mod tests {
         let text = comment.to_string();
         assert!(text.lines().count() > 2 && text.lines().all(|line| line.len() <= WIDTH), "{text}");
         let rest = text.lines().nth(1).unwrap();
-        assert!(rest.starts_with(&format!("#{}m", " ".repeat(19))), "{text}");
+        assert!(rest.starts_with(&format!("#{}m", " ".repeat(26))), "{text}");
     }
 
     #[test]

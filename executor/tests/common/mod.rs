@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
-use compliance_checks::patching;
+use compliance_checks::{Host, patching};
 use compliance_executor::config::Heal;
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, perform};
@@ -248,9 +248,9 @@ impl Rig {
     pub(crate) fn run(&mut self, job: Job) {
         match job {
             Job::Round(round) => {
-                let baseline: Result<&Baseline, &str> =
-                    round.baseline.as_deref().map_err(String::as_str);
-                let observed = self.observer.observe(&*self.host, baseline, &round.about);
+                let baseline = round.baseline.as_ref().map_err(String::as_str);
+                let host: Arc<dyn Host> = self.host.clone();
+                let observed = self.observer.observe(&host, baseline, &round.about);
                 self.engine.system_seen(patching::system(&*self.host));
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
