@@ -247,7 +247,8 @@ fn what_does_not_stand_on_luks2_is_told_and_what_holds_no_files_is_not() {
     ] {
         assert!(remarks(name).contains(told), "{name}: {}", remarks(name));
     }
-    assert_eq!(remarks("luks-lvm"), "");
+    let boot = "/boot is not encrypted by LUKS2: it stands on a disk without encryption";
+    assert_eq!(remarks("luks-lvm"), boot, "all else is, or holds no files");
 }
 
 #[test]

@@ -219,8 +219,8 @@ table inet filter {
     /// A folder with two baseline keys.
     struct Desk {
         dir: tempfile::TempDir,
-        good: crate::key::Generated,
-        other: crate::key::Generated,
+        good: crate::key::KeyPair,
+        other: crate::key::KeyPair,
     }
 
     impl Desk {
