@@ -305,7 +305,7 @@ table inet filter {
     fn a_name_that_a_baseline_does_not_have_is_not_signed_and_the_nearest_is_named() {
         let desk = Desk::new();
         for (name, slip) in [
-            ("site", "sight"),
+            ("site", "sit"),
             ("machine_id_sha256", "machine_id_sha265"),
             ("not_applicable", "not_aplicable"),
             ("units", "unit"),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeSeed, IntoDeserializer as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IntoDeserializer as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// One check's part of the baseline.
@@ -54,13 +54,20 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ByFirstKey<T> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Section<T>, A::Error> {
         let first: Option<String> = map.next_key()?;
-        let not_applicable = first.as_deref() == Some("not_applicable");
+        let key = first.clone().unwrap_or_default();
         let whole = MapAccessDeserializer::new(Replayed { first, rest: map });
-        if not_applicable {
-            NotApplicable::deserialize(whole).map(Section::NotApplicable)
-        } else {
-            T::deserialize(whole).map(Section::Expected)
+        if key == "not_applicable" {
+            return NotApplicable::deserialize(whole).map(Section::NotApplicable);
         }
+        T::deserialize(whole).map(Section::Expected).map_err(|error| {
+            let said = error.to_string();
+            if said.starts_with(&format!("unknown field `{key}`")) {
+                // It may have been meant to be the one key that is not a field of `T`.
+                A::Error::custom(format!("{} or `not_applicable`", said.trim_end()))
+            } else {
+                error
+            }
+        })
     }
 }
 
@@ -116,6 +123,7 @@ mod tests {
     fn a_section_that_says_both_or_something_else_is_refused_for_what_it_says() {
         for (written, said) in [
             (json!({ "max_age": 9 }), "unknown field `max_age`, expected `max_age_d` or"),
+            (json!({ "not_aplicable": "x" }), "or `max_reboot_pending_d` or `not_applicable`"),
             (json!({ "max_age_d": "9" }), "invalid type: string"),
             (json!({ "max_age_d": 9, "not_applicable": "x" }), "unknown field `not_applicable`"),
             (json!({ "not_applicable": "x", "zeal": 9 }), "unknown field `zeal`"),
