@@ -11,7 +11,7 @@ pub struct Captured<T> {
 
 impl<T> Captured<T> {
     /// Nothing could be taken from this host, and why.
-    pub fn nothing(why: impl ToString) -> Self {
+    pub fn nothing(why: &(impl ToString + ?Sized)) -> Self {
         Self { expected: Err(why.to_string()), remarks: Vec::new() }
     }
 }

@@ -189,7 +189,7 @@ fn without_cap_net_admin_nothing_is_known() {
         assert!(matches!(host.ruleset_generation(), Err(HostError::Denied(_))));
         assert_eq!(host.ruleset_changes(), []);
         let denied = HostError::Denied("the ruleset".to_owned());
-        assert_eq!(capture(&host), Captured::nothing(denied));
+        assert_eq!(capture(&host), Captured::nothing(&denied));
     });
 }
 

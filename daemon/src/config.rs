@@ -52,8 +52,8 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 /// `x`, if one is near.
 fn suggestion(message: &str) -> Option<String> {
     let (unknown, expected) = message.split_once(", expected ")?;
-    let given = unknown.strip_prefix("unknown field ").or(unknown.strip_prefix("unknown variant "));
-    let given = given?.trim_matches('`');
+    let kinds = ["unknown field ", "unknown variant "];
+    let given = kinds.into_iter().find_map(|kind| unknown.strip_prefix(kind))?.trim_matches('`');
     let names = expected.split('`').skip(1).step_by(2);
     let (_, nearest) = names
         .map(|name| (strsim::damerau_levenshtein(given, name), name))

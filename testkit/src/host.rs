@@ -267,17 +267,15 @@ impl Host for FakeHost {
         let argv: Vec<String> = command.argv.clone().into();
         let mut state = self.state.lock().unwrap();
         let State { files, programs, runs, journal, .. } = &mut *state;
-        runs.push(command.clone());
-        match (programs.get_mut(&argv[0]), journal) {
+        let output = match (programs.get_mut(&argv[0]), journal) {
             (Some(program), _) => program(files),
             (None, Some(Ok(entries))) if argv[0] == "/usr/bin/journalctl" => {
                 Ok(journalctl(entries, &argv))
             }
-            (None, _) => {
-                runs.pop();
-                Err(HostError::ToolMissing(argv[0].clone()))
-            }
-        }
+            (None, _) => return Err(HostError::ToolMissing(argv[0].clone())),
+        };
+        runs.push(command.clone());
+        output
     }
 }
 

@@ -65,13 +65,13 @@ fn job(name: JobName, status_file: AbsPath, status: &JobStatus, unit: UnitName) 
 /// The files of a folder that are backup statuses, with the job's name, which is the file's.
 fn status_files(host: &dyn Host, folder: &str) -> Vec<(JobName, AbsPath, JobStatus)> {
     let files = folder.parse().ok().and_then(|folder| host.list(&folder).ok()).unwrap_or_default();
-    let status = |file: String| {
-        let name = file.strip_suffix(".json")?.parse().ok()?;
-        let path = format!("{folder}/{file}").parse().ok()?;
+    let status = |stem: &str| {
+        let path = format!("{folder}/{stem}.json").parse().ok()?;
         let status = read_status(host, &path).ok()?;
-        Some((name, path, status))
+        Some((stem.parse().ok()?, path, status))
     };
-    files.into_iter().filter(|file| file.ends_with(".json")).take(MOST).filter_map(status).collect()
+    let stems = files.iter().filter_map(|file| file.strip_suffix(".json"));
+    stems.take(MOST).filter_map(status).collect()
 }
 
 /// The unit, if it is called as the units of backup jobs are, and its job's name.

@@ -13,11 +13,11 @@ use crate::{Host, HostError};
 pub fn capture(host: &dyn Host) -> Captured<EncryptionBaseline> {
     let text = match read_mountinfo(host) {
         Ok(text) => text,
-        Err(error) => return Captured::nothing(error),
+        Err(error) => return Captured::nothing(&error),
     };
     match parse_mountinfo(&text) {
         Ok(mounts) => take_down(host, mounts),
-        Err(error) => Captured::nothing(error),
+        Err(error) => Captured::nothing(&error),
     }
 }
 
@@ -30,7 +30,7 @@ fn take_down(host: &dyn Host, mounts: Mounts<'_>) -> Captured<EncryptionBaseline
         match (lack(&devices.of_mount(mount)), path.parse::<AbsPath>()) {
             (None, Ok(path)) => encrypted.push(path),
             (None, Err(_)) => {
-                open.push(format!("{path} cannot be named here: it is no plain path"))
+                open.push(format!("{path} cannot be named here: it is no plain path"));
             }
             (Some(lack), _) => open.push(format!("{path} is not encrypted by LUKS2: {lack}")),
         }

@@ -11,7 +11,7 @@ use crate::{Host, HostError};
 pub fn capture(host: &dyn Host) -> Captured<FirewallBaseline> {
     let (seen, expected) = match take_down(host) {
         Ok(taken) => taken,
-        Err(error) => return Captured::nothing(error),
+        Err(error) => return Captured::nothing(&error),
     };
     let timed = expected.dynamic_accepts.iter().map(|set| {
         format!(

@@ -21,7 +21,7 @@ const FORWARDERS: [&str; 9] = [
 pub fn capture(host: &dyn Host) -> Captured<LoggingBaseline> {
     let (units, persistent) = match (host.all_units(), keeps_on_disk(host)) {
         (Ok(units), Ok(persistent)) => (units, persistent),
-        (Err(error), _) | (_, Err(error)) => return Captured::nothing(error),
+        (Err(error), _) | (_, Err(error)) => return Captured::nothing(&error),
     };
     let is_active =
         |name: &str| units.iter().any(|unit| unit.unit == name && unit.active == "active");

@@ -10,7 +10,7 @@ pub fn capture(host: &dyn Host) -> Captured<PatchingBaseline> {
     let running = match facts.running {
         Ok(running) => running,
         Err(HostError::NotFound(_)) => return Captured::nothing("this machine is not NixOS"),
-        Err(error) => return Captured::nothing(error),
+        Err(error) => return Captured::nothing(&error),
     };
     let mut remarks = Vec::new();
     if let Some(profile) = facts.profile.ok().filter(|profile| *profile != running) {

@@ -12,7 +12,7 @@ use crate::{Host, HostError};
 pub fn capture(host: &dyn Host) -> Captured<ServicesBaseline> {
     let all = match host.all_units() {
         Ok(all) => all,
-        Err(error) => return Captured::nothing(error),
+        Err(error) => return Captured::nothing(&error),
     };
     let mut units: Vec<_> = all.iter().filter_map(|unit| worth_watching(host, unit)).collect();
     units.sort();

@@ -383,8 +383,8 @@ fn what_is_captured_is_compliant_at_once() {
 #[test]
 fn a_machine_without_a_ruleset_is_not_captured() {
     let host = host(r#"{"nftables":[{"metainfo":{"version":"1.0.6","json_schema_version":1}}]}"#);
-    assert_eq!(capture(&host), Captured::nothing(HostError::NotFound("a ruleset".to_owned())));
+    assert_eq!(capture(&host), Captured::nothing(&HostError::NotFound("a ruleset".to_owned())));
     host.set_ruleset(Err(HostError::Denied("x".to_owned())), &[]);
     install(&host, vec![failed(Some(1), "Operation not permitted")]);
-    assert_eq!(capture(&host), Captured::nothing(HostError::Denied("the ruleset".to_owned())));
+    assert_eq!(capture(&host), Captured::nothing(&HostError::Denied("the ruleset".to_owned())));
 }
