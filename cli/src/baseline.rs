@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use compliance_checks::baseline::Baseline;
+use compliance_checks::baseline::{Baseline, Binding};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::{Envelope, Payload as _};
 use compliance_protocol::key::KeySet;
-use serde::Serialize;
+use compliance_protocol::name::{Site, Tenant};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::output::Paint;
@@ -48,21 +49,32 @@ struct Described {
     signed: Option<bool>,
 }
 
+/// What a baseline says of itself, also one of another release.
+#[derive(Deserialize)]
+struct Claims {
+    version: u64,
+    tenant: Tenant,
+    site: Site,
+    bound_to: Binding,
+}
+
+impl Claims {
+    fn of(baseline: &Value) -> Option<Self> {
+        Self::deserialize(baseline).ok()
+    }
+}
+
 impl Described {
     /// Version, site and machine, as the baseline says them.
     fn whose(&self) -> String {
-        let baseline = &self.baseline;
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let bound_to = baseline["bound_to"].as_object().and_then(|bound_to| bound_to.iter().next());
-        let bound_to =
-            bound_to.map(|(kind, to)| format!("{} {}", kind.replace('_', " "), text(to)));
-        format!(
-            "version {} for {}/{}, bound to {}",
-            baseline["version"],
-            text(&baseline["tenant"]),
-            text(&baseline["site"]),
-            bound_to.unwrap_or_else(|| "nothing".to_owned())
-        )
+        let Some(Claims { version, tenant, site, bound_to }) = Claims::of(&self.baseline) else {
+            return "nothing that this release knows as a baseline".to_owned();
+        };
+        let bound_to = match bound_to {
+            Binding::System(system) => format!("the NixOS system {system}"),
+            Binding::MachineIdSha256(id) => format!("the machine whose id has the SHA-256 {id}"),
+        };
+        format!("version {version} for {tenant}/{site}, bound to {bound_to}")
     }
 
     /// The baseline as a person writes it; as JSON, if this release cannot read it.
@@ -114,29 +126,29 @@ fn sign(file: &Path, keys: &[PathBuf], out: &Path) -> Result<Described, Error> {
 }
 
 /// Whether the baseline takes the place of an older one of the same site at `out`. Nothing else is
-/// replaced. This only catches slips, so that nobody's signature is asked for: the appliance itself takes
-/// no baseline whose version does not follow.
+/// replaced. This catches slips before anything is signed; that no appliance goes back by an order is for
+/// the appliance to see to.
 fn follows(baseline: &Baseline, out: &Path) -> Result<bool, Error> {
     if !out.exists() {
         return Ok(false);
     }
     let (kind, before) = peek(out, &files::envelope(out)?)?;
     let refused = |why: String| Err(Error::Usage(format!("{} {why}", out.display())));
-    if kind != Baseline::TYPE {
-        return refused(format!("holds a {kind:?}; name another file"));
-    }
+    let Some(before) = Claims::of(&before).filter(|_| kind == Baseline::TYPE) else {
+        return refused("holds no baseline; name another file".to_owned());
+    };
     let Baseline { version, tenant, site, .. } = baseline;
-    if before["tenant"] != tenant.as_str() || before["site"] != site.as_str() {
-        let (tenant, site) = (&before["tenant"], &before["site"]);
+    if (&before.tenant, &before.site) != (tenant, site) {
+        let Claims { tenant, site, .. } = before;
         return refused(format!("is the baseline of {tenant}/{site}; name another file"));
     }
-    match before["version"].as_u64() {
-        Some(before) if before < *version => Ok(true),
-        Some(before) => refused(format!(
+    if before.version >= *version {
+        let before = before.version;
+        return refused(format!(
             "is version {before} already, and versions only grow: this one says version {version}"
-        )),
-        None => refused("has no version; name another file".to_owned()),
+        ));
     }
+    Ok(true)
 }
 
 fn look(file: &Path, keys: &[PathBuf]) -> Result<Described, Error> {
@@ -268,7 +280,7 @@ table inet filter {
         assert_eq!(shown.baseline_sha256, signed.baseline_sha256);
         assert!(
             shown.whose().starts_with(
-                "version 1 for acme/clinic-042, bound to machine id sha256 ba7816bf8f01cfea"
+                "version 1 for acme/clinic-042, bound to the machine whose id has the SHA-256 ba78"
             ),
             "{}",
             shown.whose()
@@ -286,10 +298,7 @@ table inet filter {
         let next = TOML.replace("version = 1", "version = 2");
         for (toml, why) in [
             (TOML.to_owned(), "is version 1 already, and versions only grow"),
-            (
-                next.replace("clinic-042", "clinic-043"),
-                "is the baseline of \"acme\"/\"clinic-042\"",
-            ),
+            (next.replace("clinic-042", "clinic-043"), "is the baseline of acme/clinic-042"),
         ] {
             assert!(desk.refused(&toml).contains(why), "{why}");
             assert_eq!(std::fs::read(desk.out()).unwrap(), first);

@@ -25,7 +25,7 @@ use crate::socket;
 
 enum Event {
     Asked(Request, mpsc::Sender<Answer>),
-    RoundDone(RoundJob, Vec<Observed>, System),
+    RoundDone(Box<RoundJob>, Vec<Observed>, System),
     EffectDone(Performed),
     Hint,
     Stop,
@@ -148,7 +148,7 @@ fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<Ro
             let baseline = job.baseline.as_ref().map_err(String::as_str);
             let observed = eye.observe(&host, baseline, &job.about);
             let system = patching::system(&*host);
-            if events.send(Event::RoundDone(job, observed, system)).is_err() {
+            if events.send(Event::RoundDone(Box::new(job), observed, system)).is_err() {
                 break;
             }
         }

@@ -52,7 +52,7 @@ impl Comment {
             let length = line.chars().count() + 1 + word.chars().count();
             if !is_empty && length > WIDTH {
                 self.finish(&line);
-                line = rest.to_owned();
+                rest.clone_into(&mut line);
                 is_empty = true;
             }
             if !is_empty {
