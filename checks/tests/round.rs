@@ -85,7 +85,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_check_that_hangs_or_crashes_is_unknown_in_time_holds_up_no_other_and_comes_back() {
-    let parts = json!({ "services": {}, "logging": {} });
+    let parts = json!({ "services": { "units": [] }, "logging": {} });
     let checks = Checks::of(&[|| Box::new(Told), || Box::new(Well)]);
     let mut rounds = Rounds(checks, Arc::new(given::baseline(&parts)));
 

@@ -315,9 +315,9 @@ fn told(bundles: impl Iterator<Item = Bundle>) -> Vec<(Outcome, String)> {
     bundles.map(|bundle| (bundle.outcome, bundle.reason)).collect()
 }
 
-/// Summaries of rounds, and states that are as they should be or that no check looks at yet.
+/// Summaries of rounds, and first states that are as they should be, do not apply, or cannot be seen.
 fn is_plain(bundle: &Bundle) -> bool {
-    ["round", "unknown", "compliant"].contains(&bundle.reason.as_str())
+    ["round", "unknown", "compliant", "not_applicable"].contains(&bundle.reason.as_str())
 }
 
 /// All evidence of the ledger at `path`, verified and in one chain.

@@ -169,7 +169,7 @@ fn a_command_line_that_is_no_command_says_what_there_is() {
 }
 
 #[test]
-fn check_prints_each_check_changes_nothing_and_is_1_while_anything_is_unknown() {
+fn check_prints_each_check_changes_nothing_and_is_1_while_anything_is_not_seen_to_be_well() {
     let site = Site::new();
     let before = fs::read(site.path("data/ledger.db")).unwrap();
     let output = site.run(&["check"]);
