@@ -190,15 +190,15 @@ fn capture(folder: &Path) -> Baseline {
         "site": "clinic-042",
         "bound_to": { "machine_id_sha256": "0".repeat(64) },
         "patching": {},
-        "services": part(services::capture(&host), json!({ "units": [{ "unit": "cron.service" }] })),
+        "services": part(services::capture(&host).expected, json!({ "units": [{ "unit": "cron.service" }] })),
         "backups": { "jobs": [{
             "name": "records",
             "status_file": folder.join("records.json"),
             "run": { "unit": "backup-records.service" },
         }] },
-        "firewall": part(firewall::capture(&host), firewall),
-        "logging": part(logging::capture(&host), json!({})),
-        "encryption": part(encryption::capture(&host), json!({ "mounts": ["/"] })),
+        "firewall": part(firewall::capture(&host).expected, firewall),
+        "logging": part(logging::capture(&host).expected, json!({})),
+        "encryption": part(encryption::capture(&host).expected, json!({ "mounts": ["/"] })),
     });
     serde_json::from_value(parts).unwrap()
 }

@@ -4,6 +4,7 @@
 
 pub mod backups;
 pub mod baseline;
+pub mod capture;
 pub mod command;
 pub mod encryption;
 pub mod firewall;

@@ -218,7 +218,14 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused_with_the_nearest_name() {
-        let error = read("[log]\nlevl = \"info\"\n").unwrap_err().to_string();
-        assert!(error.contains("did you mean `level`"), "{error}");
+        for (extra, nearest) in [
+            ("[log]\nlevl = \"info\"\n", "level"),
+            ("[log]\nlevel = \"inof\"\n", "info"),
+            ("[operator]\nlisen = \"127.0.0.1:8444\"\n", "listen"),
+            ("[consol]\n", "console"),
+        ] {
+            let error = read(extra).unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
+        }
     }
 }
