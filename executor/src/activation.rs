@@ -145,7 +145,7 @@ pub enum Phase {
     /// The machine has booted since.
     Returned {
         /// Where it stood before.
-        was: Box<Phase>,
+        was: Box<Self>,
         /// It was not seen which system runs, if not by then.
         until: Span,
     },

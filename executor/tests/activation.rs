@@ -9,17 +9,22 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs
 )]
 
 #[path = "activation/bugs.rs"]
 mod bugs;
+#[path = "activation/look.rs"]
+mod look;
 #[path = "activation/machine.rs"]
 mod machine;
 #[path = "activation/run.rs"]
 mod run;
 #[path = "activation/scenario.rs"]
 mod scenario;
+#[path = "activation/watch.rs"]
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -94,15 +99,15 @@ fn told(ran: &Ran) -> String {
 fn many_faults_at_random_leave_the_old_system_or_the_proven_new_one() {
     let (runs, first) = (number("ACTIVATION_RUNS", 20_000), number("ACTIVATION_SEED", 1));
     let faults = faults();
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let failures: Vec<String> = std::thread::scope(|scope| {
         let all: Vec<_> = (0..workers)
             .map(|worker| {
                 let faults = &faults;
                 scope.spawn(move || {
-                    let seeds = (first..first + runs).skip(worker as usize);
+                    let seeds = (first..first + runs).skip(worker);
                     seeds
-                        .step_by(workers as usize)
+                        .step_by(workers)
                         .filter_map(|seed| {
                             let Violation(why) =
                                 run(&Scenario::random(seed, faults), None).err()?;

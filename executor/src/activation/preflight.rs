@@ -106,7 +106,7 @@ pub(super) fn deferred(gates: Vec<Gate>) -> Ending {
     let detail = closed.collect::<Vec<_>>().join("; ");
     let retry_after = gates::opens(&gates);
     let reason = gates::hold_reason(&gates);
-    Ending { retry_after, gates, ..Ending::new(Outcome::Deferred, reason, detail) }
+    Ending { gates, retry_after, ..Ending::new(Outcome::Deferred, reason, detail) }
 }
 
 /// Whether nobody else is at it, and all can be seen that has to be judged later.

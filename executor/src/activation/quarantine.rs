@@ -24,9 +24,9 @@ pub struct Quarantined {
 impl Quarantine {
     /// With `system` too, from `now` on, and without those whose time is over.
     #[must_use]
-    pub fn with(self, system: StorePath, now: Timestamp) -> Self {
+    pub fn with(self, system: &StorePath, now: Timestamp) -> Self {
         let until = now.plus(QUARANTINE);
-        let others = self.0.into_iter().filter(|it| it.system != system && it.until > now);
+        let others = self.0.into_iter().filter(|it| it.system != *system && it.until > now);
         Self(others.chain([Quarantined { system: system.clone(), until }]).collect())
     }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_system_is_left_alone_for_a_day_and_others_are_not() {
-        let quarantine = Quarantine::default().with(system("a"), T);
+        let quarantine = Quarantine::default().with(&system("a"), T);
         assert_eq!(quarantine.until(&system("a"), at(23)), Some(at(24)));
         assert_eq!(quarantine.until(&system("a"), at(24)), None);
         assert_eq!(quarantine.until(&system("b"), T), None);
@@ -62,14 +62,14 @@ mod tests {
 
     #[test]
     fn what_is_over_is_forgotten_and_what_fails_again_begins_anew() {
-        let quarantine = Quarantine::default().with(system("a"), T).with(system("b"), at(20));
-        let again = quarantine.with(system("b"), at(30));
-        assert_eq!(again, Quarantine::default().with(system("b"), at(30)));
+        let quarantine = Quarantine::default().with(&system("a"), T).with(&system("b"), at(20));
+        let again = quarantine.with(&system("b"), at(30));
+        assert_eq!(again, Quarantine::default().with(&system("b"), at(30)));
     }
 
     #[test]
     fn a_clock_that_was_set_back_makes_it_no_longer_than_a_day() {
-        let quarantine = Quarantine::default().with(system("a"), at(1000));
+        let quarantine = Quarantine::default().with(&system("a"), at(1000));
         assert_eq!(quarantine.until(&system("a"), T), Some(at(24)));
     }
 }

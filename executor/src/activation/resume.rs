@@ -11,9 +11,9 @@ use super::{Action, Activation, Before, Class, Ending, Phase, Proof, Sight, Undo
 const SEEN: Span = Span::from_secs(600);
 
 impl Activation {
-    pub(super) fn resume(&mut self, same_boot: bool, now: Span) -> Option<Action> {
+    pub(super) fn resume(&mut self, same_boot: bool, now: Span) -> Action {
         let trial = self.class == Class::Reboot;
-        let action = match &self.phase {
+        match &self.phase {
             Phase::Preflight | Phase::Realising | Phase::Planning | Phase::Ready => {
                 self.end(interrupted(), now)
             }
@@ -42,8 +42,7 @@ impl Activation {
                 self.enter(Phase::Returned { was, until: now.plus(SEEN) }, now);
                 self.question()
             }
-        };
-        Some(action)
+        }
     }
 
     /// The time that is left is counted from now on: while the executor was not there, it used none.

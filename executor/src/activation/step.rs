@@ -31,7 +31,7 @@ impl Activation {
     fn take(&mut self, event: Event, now: Span) -> Option<Action> {
         match event {
             _ if self.phase == Phase::Ended => None,
-            Event::Restarted { same_boot } => self.resume(same_boot, now),
+            Event::Restarted { same_boot } => Some(self.resume(same_boot, now)),
             Event::Head { asked } => {
                 self.note_head(asked);
                 None

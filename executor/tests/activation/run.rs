@@ -2,11 +2,8 @@
 //! every instant.
 
 use compliance_executor::activation::{
-    Action, Activation, Before, Class, DeadMan, Decision, Ending, Event, Facts, Health, Limits,
-    Loader, Phase, Plan, Room, Sight, Target, Which, step,
+    Action, Activation, Before, Decision, Ending, Event, Limits, Phase, Target, Which, step,
 };
-use compliance_protocol::evidence::Outcome;
-use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::name::{Id, StorePath};
 use compliance_protocol::time::{Span, Timestamp};
 
@@ -31,7 +28,7 @@ const FOR_EVER: i64 = 48 * HOUR;
 
 pub(crate) fn run(scenario: &Scenario, bug: Option<Bug>) -> Result<Ran, Violation> {
     let mut run = Run::new(scenario, bug);
-    run.deliver(Event::Begin)?;
+    run.deliver(Event::Begin);
     while let Some(at) = run.next_at() {
         if at > FOR_EVER {
             return Err(run.violation("it does not end"));
@@ -44,7 +41,7 @@ pub(crate) fn run(scenario: &Scenario, bug: Option<Bug>) -> Result<Ran, Violatio
 }
 
 /// What the executor is at.
-enum Executor {
+pub(crate) enum Executor {
     /// Not running; started again then.
     Down { until: i64 },
     /// It performs an action, and has performed it when `effect_at` is taken.
@@ -55,33 +52,33 @@ enum Executor {
     Over,
 }
 
-struct Run<'a> {
-    scenario: &'a Scenario,
-    bug: Option<Bug>,
-    machine: Machine,
-    executor: Executor,
+pub(crate) struct Run<'a> {
+    pub(crate) scenario: &'a Scenario,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) machine: Machine,
+    pub(crate) executor: Executor,
     /// What the executor knows.
-    memory: Activation,
+    pub(crate) memory: Activation,
     /// What is on disk.
-    ledger: Activation,
+    pub(crate) ledger: Activation,
     /// The boot in which the phase on disk was entered.
-    phase_boot: u32,
-    endings: Vec<Ending>,
-    steps: u32,
-    next_poll: i64,
-    last_head: Option<i64>,
-    no_network_until: i64,
-    ledger_full_until: i64,
-    clock_known: bool,
-    shutdown: bool,
+    pub(crate) phase_boot: u32,
+    pub(crate) endings: Vec<Ending>,
+    pub(crate) steps: u32,
+    pub(crate) next_poll: i64,
+    pub(crate) last_head: Option<i64>,
+    pub(crate) no_network_until: i64,
+    pub(crate) ledger_full_until: i64,
+    pub(crate) clock_known: bool,
+    pub(crate) shutdown: bool,
     /// The new system was decided to stay, and had proven itself.
-    proven: bool,
+    pub(crate) proven: bool,
     /// Heads that came from the new system since it runs.
-    heads: u8,
+    pub(crate) heads: u8,
     /// By when the system before runs again, unless the new one is proven.
-    undone_by: Option<i64>,
+    pub(crate) undone_by: Option<i64>,
     /// Tell all.
-    trace: bool,
+    pub(crate) trace: bool,
 }
 
 impl<'a> Run<'a> {
@@ -123,7 +120,7 @@ impl<'a> Run<'a> {
     }
 
     /// The kernel's clock since boot.
-    fn boottime(&self) -> Span {
+    pub(crate) fn boottime(&self) -> Span {
         Span::from_millis(self.machine.now - self.machine.booted_at)
     }
 
@@ -144,13 +141,18 @@ impl<'a> Run<'a> {
         let now = self.machine.now;
         if self.machine.next_at().is_some_and(|at| now >= at) {
             let noise = self.machine.happen();
-            return self.hear(noise);
+            self.hear(noise);
+            return Ok(());
         }
         if now >= self.next_poll && !matches!(self.executor, Executor::Over) {
-            return self.poll();
+            self.poll();
+            return Ok(());
         }
         match &mut self.executor {
-            Executor::Down { until } if now >= *until => self.restart(),
+            Executor::Down { until } if now >= *until => {
+                self.restart();
+                Ok(())
+            }
             Executor::Busy { action, fault, effect_at, .. }
                 if effect_at.is_some_and(|at| now >= at) =>
             {
@@ -165,13 +167,14 @@ impl<'a> Run<'a> {
                     return Ok(());
                 }
                 let event = self.outcome(&action, fault);
-                self.deliver(event)
+                self.deliver(event);
+                Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn restart(&mut self) -> Result<(), Violation> {
+    fn restart(&mut self) {
         self.memory = self.ledger.clone();
         let same_boot = self.phase_boot == self.machine.boot;
         match self.bug {
@@ -185,26 +188,22 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn hear(&mut self, noise: Option<Noise>) -> Result<(), Violation> {
+    fn hear(&mut self, noise: Option<Noise>) {
         match noise {
             Some(Noise::SwitchEnded) if matches!(self.executor, Executor::Switching) => {
-                self.deliver(Event::Done)
+                self.deliver(Event::Done);
             }
-            Some(Noise::ExecutorRestarts) => {
-                self.kill(3 * SECOND);
-                Ok(())
-            }
-            Some(Noise::Down) => {
-                self.kill(0);
-                Ok(())
-            }
-            Some(Noise::SwitchEnded) | None => Ok(()),
+            Some(Noise::ExecutorRestarts) => self.kill(3 * SECOND),
+            Some(Noise::Down) => self.kill(0),
+            Some(Noise::SwitchEnded) | None => {}
         }
     }
 
-    fn poll(&mut self) -> Result<(), Violation> {
+    fn poll(&mut self) {
         let now = self.machine.now;
-        let asked = self.boottime();
+        // The ticket is a moment older than its answer.
+        let asked_at = now - self.machine.below(30 * SECOND);
+        let asked = Span::from_millis(asked_at - self.machine.booted_at);
         self.next_poll = now + 54 * SECOND + self.machine.below(12 * SECOND);
         let up = !matches!(self.executor, Executor::Down { .. });
         if !up || now < self.no_network_until || !self.machine.reaches_plane() {
@@ -216,13 +215,13 @@ impl<'a> Run<'a> {
                 self.machine.go_down(20 * SECOND);
                 self.kill(0);
             }
-            return Ok(());
+            return;
         }
         self.last_head = Some(now);
-        if self.machine.whole == Some(Sys::Next) && now >= self.machine.whole_since {
+        if self.machine.whole == Some(Sys::Next) && asked_at >= self.machine.whole_since {
             self.heads = self.heads.saturating_add(1);
         }
-        self.deliver(Event::Head { asked })
+        self.deliver(Event::Head { asked });
     }
 
     fn is_stuck(&self) -> bool {
@@ -248,7 +247,7 @@ impl<'a> Run<'a> {
     }
 
     /// Hands an event to the state machine, records what it says, and begins what it asks for.
-    fn deliver(&mut self, event: Event) -> Result<(), Violation> {
+    fn deliver(&mut self, event: Event) {
         let told = self.trace.then(|| format!("{event:?}"));
         let (next, action) = step(&self.memory, event, self.boottime());
         if let Some(told) = told {
@@ -256,8 +255,11 @@ impl<'a> Run<'a> {
             println!("{at:>6} s  step {}  {told}\n    → {:?}: {action:?}", self.steps, next.phase);
         }
         self.memory = next;
-        let Some(action) = action else { return Ok(()) };
-        let action = self.bug.map_or(action.clone(), |bug| bug.bite(&self.memory, action));
+        let Some(action) = action else { return };
+        let action = match self.bug {
+            Some(bug) => bug.bite(&self.memory, action),
+            None => action,
+        };
         self.steps += 1;
         let fault = self.scenario.faults.iter().find(|(step, _)| *step == self.steps);
         let fault = fault.map(|(_, fault)| *fault);
@@ -266,18 +268,17 @@ impl<'a> Run<'a> {
         }
         if let Some(Fault::Strike(struck, Instant::BeforeRecord)) = fault {
             self.strike(struck);
-            return Ok(());
+            return;
         }
         if self.machine.now < self.ledger_full_until {
             self.kill(10 * SECOND);
-            return Ok(());
+            return;
         }
         if self.bug != Some(Bug::NothingOnRecord) || matches!(action, Action::End(_)) {
             self.ledger = self.memory.clone();
             self.phase_boot = self.machine.boot;
         }
         self.begin(action, fault);
-        Ok(())
     }
 
     /// What strikes the machine and not the step.
@@ -331,7 +332,7 @@ impl<'a> Run<'a> {
             _ => (Some(self.machine.below(SECOND)), SECOND + self.machine.below(2 * SECOND)),
         };
         let slow = matches!(fault, Some(Fault::Slow | Fault::SlowAndNothing));
-        let lasts = lasts + if slow { 2 * MINUTE } else { 0 };
+        let lasts = lasts + if slow { 4 * MINUTE } else { 0 };
         let effect_at = effect_after.map(|after| now + after);
         self.executor =
             Executor::Busy { action, fault, effect_at, done_at: Some(now + lasts.max(1)) };
@@ -416,6 +417,11 @@ impl<'a> Run<'a> {
     }
 
     fn begin_test(&mut self, to: Sys) -> Result<(), Violation> {
+        let theirs = self.machine.running == Sys::Other && self.machine.whole == Some(Sys::Other);
+        let a_while = self.machine.now > self.machine.whole_since + 10 * SECOND;
+        if theirs && a_while && self.system(Which::Before) != Sys::Other {
+            return Err(self.violation("a switch away from what somebody chose"));
+        }
         if self.machine.begin_switch(By::Executor, to) {
             if to == Sys::Next {
                 self.heads = 0;
@@ -429,189 +435,5 @@ impl<'a> Run<'a> {
             }
         }
         Ok(())
-    }
-
-    /// What the executor is told when an action has ended.
-    fn outcome(&self, action: &Action, fault: Option<Fault>) -> Event {
-        let failed = matches!(fault, Some(Fault::NoEffect | Fault::SlowAndNothing));
-        let blind = fault == Some(Fault::Blind);
-        match action {
-            Action::Preflight => Event::Facts(Box::new(self.facts(blind))),
-            Action::Realise if failed || self.machine.now < self.machine.disk_full_until => {
-                Event::Realised(Err("no substituter has it".to_owned()))
-            }
-            Action::Realise if blind => Event::Realised(Ok(Sys::Other.path().clone())),
-            Action::Realise => Event::Realised(Ok(Sys::Next.path().clone())),
-            Action::Plan if failed => {
-                Event::Planned(Plan::Cannot { reason: "check_failed", detail: String::new() })
-            }
-            Action::Plan => Event::Planned(Plan::Can(match self.scenario.reboot {
-                true => Class::Reboot,
-                false => Class::Live,
-            })),
-            Action::Decide(_) => {
-                Event::Decided(if blind || failed { None } else { self.machine.decision })
-            }
-            Action::Look { health } => Event::Seen(Box::new(self.sight(*health, blind))),
-            _ => Event::Done,
-        }
-    }
-
-    fn sight(&self, health: bool, blind: bool) -> Sight {
-        let machine = &self.machine;
-        if blind {
-            return Sight::default();
-        }
-        let believes = self.bug == Some(Bug::BelievesExitCode)
-            && matches!(self.memory.phase, Phase::Testing { .. } | Phase::Proving(_));
-        let running = if believes { Sys::Next } else { machine.running };
-        Sight {
-            running: Some(running.path().clone()),
-            profile: Some(machine.profile.path().clone()),
-            default: Some(machine.default.path().clone()),
-            once: Some(machine.once.map(|once| once.path().clone())),
-            switching: Some(machine.switch.is_some() || machine.now < machine.lock_until),
-            deadman: Some(match machine.deadman {
-                DeadManState::Absent if self.bug == Some(Bug::NoDeadMan) => DeadMan::Armed,
-                DeadManState::Absent => DeadMan::Absent,
-                DeadManState::Armed { .. } => DeadMan::Armed,
-                DeadManState::AtWork { .. } => DeadMan::AtWork,
-            }),
-            decision: Some(machine.decision),
-            health: health.then(|| if believes { Health::default() } else { machine.health() }),
-        }
-    }
-
-    fn facts(&self, blind: bool) -> Facts {
-        let now = self.machine.now;
-        let left = self.scenario.window - now;
-        let long_enough = left >= Limits::default().needed().as_millis();
-        let window = match (self.clock_known, long_enough) {
-            _ if self.bug == Some(Bug::NoWindow) => Gate::open(GateName::Window, ""),
-            (false, _) => Gate::unknown(GateName::Window, "nobody knows the time"),
-            (_, false) => Gate::closed(GateName::Window, "not for long enough", None),
-            _ => Gate::open(GateName::Window, ""),
-        };
-        let needed = u64::from(now < self.machine.disk_full_until);
-        Facts {
-            gates: vec![window],
-            sight: self.sight(true, blind),
-            last_head: self.last_head.map(|at| Span::from_millis(now - at)),
-            shutdown: Some(self.shutdown),
-            other_deadman: Some(false),
-            store: Some(Room { free: 0, needed }),
-            boot: Some(Room { free: 0, needed }),
-            loader: Loader::TriesOnce,
-        }
-    }
-}
-
-impl Run<'_> {
-    /// What is decided to stay must have proven itself.
-    fn check_proof(&mut self) -> Result<(), Violation> {
-        let machine = &self.machine;
-        let limits = Limits::default();
-        // The last look is a moment ago.
-        let moment = 5 * SECOND;
-        let soaked = machine.now - machine.whole_since >= limits.soak().as_millis() - moment;
-        let failing = machine.is_failing_since().is_some_and(|at| machine.now - at > moment);
-        // Somebody at the shell may have begun to switch since.
-        let meddled = self.is_touched_by_hand() && machine.switch.is_some();
-        if meddled {
-            self.proven = true;
-            return Ok(());
-        }
-        if machine.running != Sys::Next || machine.whole != Some(Sys::Next) || failing {
-            return Err(self.violation("proven, and the new system is not well"));
-        }
-        if !soaked || self.heads < limits.heads {
-            return Err(self.violation("proven without soak and heads"));
-        }
-        self.proven = true;
-        Ok(())
-    }
-
-    fn check_window(&self, what: &str) -> Result<(), Violation> {
-        let limits = Limits::default();
-        let worst = limits.deadman().plus(limits.switch()).as_millis();
-        if self.scenario.window - self.machine.now < worst - MINUTE {
-            return Err(self.violation(&format!("{what} with too little of the window left")));
-        }
-        Ok(())
-    }
-
-    fn may_be(&self, system: Sys) -> bool {
-        match system {
-            Sys::Old => true,
-            Sys::Next => self.proven || self.machine.by_hand[Sys::Next as usize],
-            Sys::Other => self.machine.by_hand[Sys::Other as usize],
-        }
-    }
-
-    fn is_touched_by_hand(&self) -> bool {
-        self.machine.by_hand.contains(&true)
-    }
-
-    /// What must hold at every instant.
-    fn watch(&self) -> Result<(), Violation> {
-        let machine = &self.machine;
-        if !self.may_be(machine.default) {
-            return Err(self.violation("the boot default is not proven"));
-        }
-        if self.endings.len() > 1 {
-            return Err(self.violation("two outcomes are on record"));
-        }
-        if self.proven && machine.switch.is_some_and(|switch| switch.by == By::DeadMan) {
-            return Err(self.violation("the dead-man undoes what is proven"));
-        }
-        let late = self.undone_by.is_some_and(|by| machine.now > by);
-        let unproven = machine.running == Sys::Next && !self.may_be(Sys::Next);
-        if late && unproven && machine.off_until.is_none() && !self.scenario.reboot {
-            return Err(self.violation("the undo did not come in time"));
-        }
-        Ok(())
-    }
-
-    /// What must hold at the end.
-    fn judge(self) -> Result<Ran, Violation> {
-        let machine = &self.machine;
-        let [ending] = self.endings.as_slice() else {
-            return Err(self.violation("there is not exactly one outcome"));
-        };
-        let all = [machine.running, machine.profile, machine.default];
-        if !all.iter().all(|system| self.may_be(*system)) {
-            return Err(self.violation("it ends neither old nor proven"));
-        }
-        let lasting = |(_, fault): &(u32, Fault)| matches!(fault, Fault::DiskFull(HOUR..));
-        let gave_up = ending.reason == "undo_failed"
-            && machine.default == Sys::Old
-            && (self.scenario.faults.len() > 1 || self.scenario.faults.iter().any(lasting));
-        let expected = if ending.outcome == Outcome::Success { Sys::Next } else { Sys::Old };
-        let settled = all.iter().all(|system| *system == expected)
-            && machine.whole == Some(expected)
-            && machine.once.is_none();
-        if !self.is_touched_by_hand() && !gave_up && !settled {
-            return Err(self.violation("it does not end as the outcome says"));
-        }
-        Ok(Ran { steps: self.steps, ending: ending.clone(), running: machine.running })
-    }
-
-    fn violation(&self, what: &str) -> Violation {
-        let machine = &self.machine;
-        Violation(format!(
-            "{what}: at {} s, step {}, in {:?}; running {:?}, profile {:?}, default {:?}, once {:?}, whole {:?}, decision {:?}, dead-man {:?}, outcomes {:?}; in {:?}",
-            machine.now / SECOND,
-            self.steps,
-            self.ledger.phase,
-            machine.running,
-            machine.profile,
-            machine.default,
-            machine.once,
-            machine.whole,
-            machine.decision,
-            machine.deadman,
-            self.endings,
-            self.scenario,
-        ))
     }
 }

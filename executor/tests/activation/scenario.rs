@@ -205,6 +205,7 @@ impl Scenario {
         };
         let window = match rng.below(8) {
             0 => rng.below(50) * MINUTE,
+            1 => 42 * MINUTE + rng.below(20 * MINUTE),
             _ => 2 * HOUR,
         };
         let mut scenario = Self { reboot, behaviour, window, faults: Vec::new(), seed: rng.next() };
@@ -213,8 +214,7 @@ impl Scenario {
         for _ in 0..count {
             let fault = match rng.pick(faults) {
                 Fault::Strike(Struck::Executor(_), instant) => {
-                    let mut most = [SECOND, MINUTE, 30 * MINUTE, 3 * HOUR];
-                    let most = rng.pick(&mut most);
+                    let most = rng.pick(&[SECOND, MINUTE, 30 * MINUTE, 3 * HOUR]);
                     Fault::Strike(Struck::Executor(1 + rng.below(most)), instant)
                 }
                 Fault::LockHeld(most) => Fault::LockHeld(1 + rng.below(most)),
