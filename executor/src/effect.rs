@@ -1,5 +1,10 @@
 //! Effects on the host. [`perform`] is the one function that changes it, and it takes a [`Permit`].
 
+pub(crate) mod activation;
+mod lock;
+mod nar;
+mod plan;
+
 use std::time::Duration;
 
 use compliance_checks::backups::{BackupJob, Run};
@@ -12,7 +17,9 @@ use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
 
+use crate::activation::{Action, Activation, Event};
 use crate::authorise::Permit;
+use crate::config::Switching;
 
 /// What can be done to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +33,9 @@ pub enum Effect {
     },
     /// Run a backup job.
     RunBackup(BackupJob),
+    /// Carry out one step of an activation. Its intent holds the activation itself.
+    #[serde(skip)]
+    Activation(Box<(Action, Activation)>),
 }
 
 impl Effect {
@@ -34,6 +44,7 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => format!("restart of {unit}"),
             Self::RunBackup(job) => format!("backup {}", job.name),
+            Self::Activation(step) => format!("activation of {}", step.1.target.system),
         }
     }
 
@@ -42,6 +53,7 @@ impl Effect {
         match self {
             Self::RestartUnit { .. } => CheckId::Services,
             Self::RunBackup(_) => CheckId::Backups,
+            Self::Activation(_) => CheckId::Patching,
         }
     }
 
@@ -50,6 +62,7 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => unit.to_string(),
             Self::RunBackup(job) => job.name.to_string(),
+            Self::Activation(step) => step.1.target.system.to_string(),
         }
     }
 }
@@ -61,6 +74,8 @@ pub struct Performed {
     pub actions: Vec<ActionRecord>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// What a step of an activation brought to light.
+    pub event: Option<Event>,
 }
 
 /// The tools that effects need.
@@ -68,6 +83,8 @@ pub struct Performed {
 pub struct Tools {
     /// systemd's command line; `None` where there is no systemd.
     pub systemctl: Option<AbsPath>,
+    /// What activations need; `None` where systems are not activated.
+    pub switching: Option<Switching>,
 }
 
 /// Changes the host as `permit` says. `uptime` tells how long steps take.
@@ -97,6 +114,13 @@ pub fn perform(
             let ask = systemctl(tools, "is-active", &unit, Duration::from_secs(10));
             run_steps(&[restart, ask], host, uptime)
         }
+        Effect::Activation(step) => {
+            let (action, activation) = *step;
+            match &tools.switching {
+                Some(tools) => activation::carry_out(&action, &activation, tools, host, uptime),
+                None => Performed { actions: Vec::new(), failure: None, event: Some(Event::Done) },
+            }
+        }
     }
 }
 
@@ -125,7 +149,7 @@ fn systemctl(tools: &Tools, verb: &'static str, unit: &UnitName, limit: Duration
 }
 
 fn run_steps(steps: &[Step], host: &dyn Host, uptime: &dyn Fn() -> Span) -> Performed {
-    let mut performed = Performed { actions: Vec::new(), failure: None };
+    let mut performed = Performed { actions: Vec::new(), failure: None, event: None };
     for step in steps {
         let started = uptime();
         let ended = step

@@ -1,6 +1,7 @@
 //! The engine: what the executor decides and remembers. It waits for nothing and touches no host:
 //! events come in with the moment they happened, and what is to be done comes out as [`Job`]s.
 
+mod activation;
 mod conclude;
 mod connectivity;
 mod documents;
@@ -29,6 +30,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 use compliance_protocol::window::Windows;
 
+use crate::activation::Limits;
 use crate::authorise::{Circumstances, Permit};
 use crate::config::Heal;
 use crate::documents::Machine;
@@ -75,6 +77,8 @@ pub struct Parts {
     pub windows: Windows,
     /// The healing policy.
     pub heal: Heal,
+    /// How long the parts of an activation may take; `None` where systems are not activated.
+    pub limits: Option<Limits>,
     /// How often the checks run.
     pub round_interval: Span,
     /// The ledger, and how it came to be open.
@@ -95,6 +99,7 @@ pub struct Engine {
     expected_system: Option<StorePath>,
     windows: Windows,
     heal: Heal,
+    limits: Option<Limits>,
     round_interval: Span,
     ledger: Ledger,
     random: Random,
@@ -103,6 +108,7 @@ pub struct Engine {
     ticket: Option<Outstanding>,
     head: Option<HeadMark>,
     doing: Option<Doing>,
+    activating: Option<activation::Activating>,
     /// What the next round concludes, since the last could not.
     unjudged: Option<IntentId>,
     looking: Vec<(IntentId, Intent, Moment)>,
@@ -162,12 +168,14 @@ impl Engine {
             machine: parts.machine,
             windows: parts.windows,
             heal: parts.heal,
+            limits: parts.limits,
             round_interval: parts.round_interval,
             ledger,
             random: parts.random,
             ticket: None,
             head: None,
             doing: None,
+            activating: None,
             unjudged: None,
             looking: Vec::new(),
             board: Vec::new(),
@@ -238,18 +246,28 @@ impl Engine {
                 self.ask_for_round(concludes, moment);
             }
         }
+        self.go_on_waiting(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
-        Ok(self.next_round.min(after(reading.boottime, WAKE)))
+        let wake = self.activation_wakes().unwrap_or(self.next_round);
+        Ok(self.next_round.min(after(reading.boottime, WAKE)).min(wake))
     }
 
     /// An effect has ended: whether it helped is for a round to say.
-    pub fn effect_done(&mut self, performed: Performed, reading: ClockReading) {
+    pub fn effect_done(
+        &mut self,
+        performed: Performed,
+        reading: ClockReading,
+    ) -> Result<(), LedgerError> {
         let moment = self.moment(reading);
-        let Some(doing) = &mut self.doing else { return };
+        if performed.event.is_some() {
+            return self.step_done(performed, moment);
+        }
+        let Some(doing) = &mut self.doing else { return Ok(()) };
         doing.performed = Some(performed);
         let intent = doing.intent;
         self.ask_for_round(vec![intent], moment);
+        Ok(())
     }
 
     /// The system was seen like this, with the round that ends now: evidence from here on names it.
@@ -405,6 +423,7 @@ impl Engine {
             machine: &self.machine,
             baseline: self.baseline.as_ref().ok().map(|in_force| &*in_force.baseline),
             heal: &self.heal,
+            limits: self.limits,
             windows: &self.windows,
             doing,
             now: moment.now,
@@ -413,6 +432,9 @@ impl Engine {
     }
 
     fn doing_title(&self) -> Option<String> {
+        if let Some(title) = self.activation_title() {
+            return Some(title);
+        }
         let doing = self.doing.as_ref()?;
         Some(
             doing

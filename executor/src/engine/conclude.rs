@@ -22,6 +22,10 @@ impl Engine {
                 subject = what.subject,
                 "a crash interrupted this; it is judged by a look"
             );
+            if what.activation.is_some() {
+                self.resume_activation(intent, what, moment)?;
+                continue;
+            }
             concludes.push(intent);
             if what.effect.is_none() {
                 self.looking.push((intent, what, moment));
@@ -60,6 +64,7 @@ impl Engine {
                 self.conclude_effect(&doing, round, observed, moment)?;
             }
         }
+        self.look_done(&asked, observed, moment)?;
         let looking = std::mem::take(&mut self.looking);
         let (seen, still) = looking.into_iter().partition(|(intent, ..)| asked(*intent));
         self.looking = still;

@@ -126,6 +126,9 @@ impl Engine {
                 let intent = self.intent(trigger, effect, Some(check), gates, moment);
                 self.act(permit, intent, Some(row), moment)
             }
+            Ok(Work::Activate(target)) => {
+                self.start_activation(row, order.value().when, target, moment)
+            }
             Ok(Work::Look) => {
                 let intent = self.intent(IntentTrigger::from(row), None, None, Vec::new(), moment);
                 let id = self.record(moment, |tx, _| {
@@ -197,11 +200,12 @@ impl Engine {
             gates,
             started_at: moment.stamp(),
             boot_id: self.author.boot_id.clone(),
+            activation: None,
         }
     }
 
     /// Leaves `deferred` once for each reason to wait.
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         row: &OrderRow,
         asked: Vec<Gate>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Host, patching};
-use compliance_executor::config::Heal;
+use compliance_executor::config::{Heal, Switching};
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
@@ -57,6 +57,8 @@ pub(crate) struct Setup {
     /// What the system closure brings.
     pub(crate) trust: Trust,
     pub(crate) baseline: Result<Baseline, String>,
+    /// How systems are activated, if they are.
+    pub(crate) switching: Option<Switching>,
 }
 
 impl Rig {
@@ -74,6 +76,7 @@ impl Rig {
             synchronised: true,
             trust: keys.trust(),
             baseline: Ok(keys.baseline()),
+            switching: None,
         };
         change(&mut setup);
         let dir = temp_dir();
@@ -255,10 +258,11 @@ impl Rig {
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
-                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()) };
+                let switching = self.setup.switching.clone();
+                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()), switching };
                 let uptime = self.reading.boottime;
                 let performed = perform(permit, &*self.host, &tools, &|| uptime);
-                self.engine.effect_done(performed, self.reading);
+                self.engine.effect_done(performed, self.reading).unwrap();
             }
         }
     }
@@ -432,6 +436,7 @@ pub(crate) fn try_start(
         machine,
         windows: setup.windows.clone(),
         heal: setup.heal.clone(),
+        limits: setup.switching.as_ref().map(|switching| switching.limits),
         round_interval: ROUND,
         ledger,
         random,

@@ -336,7 +336,7 @@ impl Recorder {
                 self.recording.starts.push(by);
                 self.phase = Phase::Begun;
                 self.note("an effect begins");
-                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()) };
+                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()), switching: None };
                 let uptime = self.rig.reading.boottime;
                 let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);
                 let steps = std::mem::take(&mut self.program.lock().unwrap().steps);
@@ -345,7 +345,7 @@ impl Recorder {
                     self.note_files("an effect", files);
                 }
                 self.phase = Phase::Done;
-                self.rig.engine.effect_done(performed, self.rig.reading);
+                self.rig.engine.effect_done(performed, self.rig.reading).unwrap();
                 self.note("an effect has ended");
             }
         }
