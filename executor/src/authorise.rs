@@ -178,7 +178,8 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
             let (nar_hash, flake, baseline_sha256) = (None, None, None);
             Task::Other(Work::Activate(Target { system, nar_hash, flake, baseline_sha256 }))
         }
-        action @ (Action::Reboot {} | Action::RestoreFirewall { .. }) => {
+        Action::Reboot {} => Task::Change { effect: Effect::Reboot, disruptive: true },
+        action @ Action::RestoreFirewall { .. } => {
             let detail = format!("this release does not carry out {}", action.name());
             return Err((Refusal::Policy, detail));
         }

@@ -33,6 +33,8 @@ pub enum Effect {
     },
     /// Run a backup job.
     RunBackup(BackupJob),
+    /// Restart the machine.
+    Reboot,
     /// Carry out one step of an activation. Its intent holds the activation itself.
     #[serde(skip)]
     Activation(Box<(Action, Activation)>),
@@ -44,6 +46,7 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => format!("restart of {unit}"),
             Self::RunBackup(job) => format!("backup {}", job.name),
+            Self::Reboot => "restart of the machine".to_owned(),
             Self::Activation(step) => format!("activation of {}", step.1.target.system),
         }
     }
@@ -53,7 +56,7 @@ impl Effect {
         match self {
             Self::RestartUnit { .. } => CheckId::Services,
             Self::RunBackup(_) => CheckId::Backups,
-            Self::Activation(_) => CheckId::Patching,
+            Self::Reboot | Self::Activation(_) => CheckId::Patching,
         }
     }
 
@@ -62,6 +65,7 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => unit.to_string(),
             Self::RunBackup(job) => job.name.to_string(),
+            Self::Reboot => "machine".to_owned(),
             Self::Activation(step) => step.1.target.system.to_string(),
         }
     }
@@ -114,6 +118,10 @@ pub fn perform(
             let ask = systemctl(tools, "is-active", &unit, Duration::from_secs(10));
             run_steps(&[restart, ask], host, uptime)
         }
+        Effect::Reboot => {
+            let reboot = ["reboot"].as_slice();
+            run_steps(&[command("reboot", "machine", tools, reboot)], host, uptime)
+        }
         Effect::Activation(step) => {
             let (action, activation) = *step;
             match &tools.switching {
@@ -146,6 +154,17 @@ fn systemctl(tools: &Tools, verb: &'static str, unit: &UnitName, limit: Duration
     };
     let argv = argv.unwrap_or(Err("this appliance's configuration names no `systemctl`"));
     Step { name, target: unit.to_string(), argv, limit }
+}
+
+/// A step of systemd's command line that is about no unit.
+fn command(name: &'static str, target: &str, tools: &Tools, words: &[&str]) -> Step {
+    let argv = tools.systemctl.as_ref().map(|tool| {
+        let parts = std::iter::once(tool.as_str()).chain(words.iter().copied());
+        Argv::try_from(parts.map(str::to_owned).collect::<Vec<_>>())
+            .map_err(|_| "`systemctl` is no argv")
+    });
+    let argv = argv.unwrap_or(Err("this appliance's configuration names no `systemctl`"));
+    Step { name, target: target.to_owned(), argv, limit: Duration::from_secs(60) }
 }
 
 fn run_steps(steps: &[Step], host: &dyn Host, uptime: &dyn Fn() -> Span) -> Performed {

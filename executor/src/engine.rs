@@ -9,6 +9,7 @@ mod feed;
 mod loss;
 mod orders;
 mod outbox;
+mod reboot;
 mod rounds;
 mod status;
 
@@ -247,6 +248,7 @@ impl Engine {
             }
         }
         self.go_on_waiting(moment)?;
+        self.reboot_overdue(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
         let wake = self.activation_wakes().unwrap_or(self.next_round);
@@ -264,7 +266,11 @@ impl Engine {
             return self.step_done(performed, moment);
         }
         let Some(doing) = &mut self.doing else { return Ok(()) };
+        let going_down = reboot::is_under_way(&doing.what, &performed);
         doing.performed = Some(performed);
+        if going_down {
+            return Ok(());
+        }
         let intent = doing.intent;
         self.ask_for_round(vec![intent], moment);
         Ok(())

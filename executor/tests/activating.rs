@@ -381,6 +381,44 @@ fn a_scheduled_shutdown_defers_it_with_one_bundle_until_it_is_over() {
     assert_eq!(site.rig.about(&form), [deferred, outcome(Outcome::Success, "activated")]);
 }
 
+fn reboot() -> OrderForm {
+    OrderForm::new(1, &serde_json::json!({ "type": "reboot" }))
+}
+
+#[test]
+fn a_reboot_is_announced_done_once_and_judged_by_the_boot_that_follows() {
+    let mut site = Site::new();
+    let form = site.order(reboot());
+    assert_eq!(site.rig.because("reboot_announced").len(), 1);
+    assert_eq!(site.rig.about(&form), [], "it is not over before the machine has booted");
+    site.rig.restart();
+    site.rig.settle();
+    assert_eq!(ran(&site, "reboot"), 1, "a restart of the executor tells it no second time");
+    site.rig.reboot();
+    site.rig.settle();
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "rebooted")]);
+    assert_eq!(ran(&site, "reboot"), 1);
+}
+
+#[test]
+fn a_machine_that_does_not_go_down_is_not_waited_for_without_end() {
+    let mut site = Site::new();
+    let form = site.order(reboot());
+    site.minutes(9);
+    assert_eq!(site.rig.about(&form), []);
+    site.minutes(2);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "not_rebooted")]);
+}
+
+#[test]
+fn a_reboot_waits_for_the_window() {
+    let mut site = Site::new();
+    site.rig.pass(Span::from_hours(2));
+    let form = site.order(reboot().issued(site.rig.reading.wall));
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Deferred, "outside_window")]);
+    assert_eq!(ran(&site, "reboot"), 0);
+}
+
 fn undoing(site: &Site) -> Undoing {
     Undoing {
         activation: Id::new(T0, [3; 10]),

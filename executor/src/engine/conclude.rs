@@ -26,6 +26,10 @@ impl Engine {
                 self.resume_activation(intent, what, moment)?;
                 continue;
             }
+            if what.effect == Some(Effect::Reboot) {
+                self.take_up_reboot(intent, what, moment)?;
+                continue;
+            }
             concludes.push(intent);
             if what.effect.is_none() {
                 self.looking.push((intent, what, moment));
@@ -146,7 +150,7 @@ fn is_soon_after(started: Moment, moment: Moment) -> bool {
 
 const PATIENCE: Span = Span::from_secs(600);
 
-fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(), LedgerError> {
+pub(super) fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(), LedgerError> {
     tx.close_intent(intent)?;
     match &what.trigger {
         IntentTrigger::Order { epoch, sequence, .. } => {

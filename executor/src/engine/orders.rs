@@ -167,6 +167,9 @@ impl Engine {
             }
             tx.open_intent(&intent)
         })?;
+        if permit.effect() == &Effect::Reboot {
+            self.announce_reboot(moment)?;
+        }
         self.doing = Some(Doing {
             intent: id,
             what: intent,
