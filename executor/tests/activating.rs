@@ -95,10 +95,6 @@ impl Site {
         let about = |bundle: &Bundle| bundle.trigger.order_sha256 == Some(form.sha256());
         self.rig.evidence().into_iter().rfind(about).unwrap()
     }
-
-    fn doing(&mut self) -> String {
-        self.rig.status().doing.unwrap_or_default()
-    }
 }
 
 fn switching(folder: &str) -> Switching {
@@ -220,8 +216,11 @@ fn a_system_is_tested_proven_and_only_then_what_boots() {
     let form = site.order(activate(1));
     assert_eq!(site.links(), [NEXT, OLD, OLD], "it runs, and what boots is unchanged");
     assert!(site.machine.lock().unwrap().deadman.is_some(), "the dead-man is armed");
-    assert!(site.doing().contains("proving"), "{}", site.doing());
-    assert!(site.doing().contains("the dead-man acts 41 min"), "{}", site.doing());
+    let status = site.rig.status().activation.unwrap();
+    assert_eq!((status.phase.as_str(), status.since), ("proving", T0));
+    assert_eq!(status.deadman_at, Some(T0.plus(Span::from_secs(1500))));
+    assert!(status.waits_for.contains("0 of 2 feed heads"), "{}", status.waits_for);
+    assert_eq!(site.rig.status().doing, Some(format!("activation of {NEXT}")));
     site.minutes(4);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "activated")]);
     assert_eq!(site.links(), [NEXT, NEXT, NEXT]);

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use compliance_protocol::evidence::{ActionRecord, Outcome};
 use compliance_protocol::gate::Gate;
 use compliance_protocol::order::When;
+use compliance_protocol::status::ActivationStatus;
 use compliance_protocol::time::Span;
 use serde_json::{Map, Value, json};
 
 use super::{Engine, Job};
 use crate::activation::{
-    Action, Activation, Ending, Event, Facts, Health, Limits, Phase, Quarantine, Sight, Target,
-    step,
+    Action, Activation, Ending, Event, Facts, Health, Limits, Quarantine, Sight, Target, step,
 };
 use crate::authorise;
 use crate::effect::Performed;
@@ -159,24 +159,24 @@ impl Engine {
         if self.activating.is_none() { Ok(()) } else { self.go_on(Event::Head { asked }, moment) }
     }
 
-    /// What is being activated, and how far that is.
+    /// What is being activated.
     pub(super) fn activation_title(&self) -> Option<String> {
         let activation = self.activating.as_ref()?.what.activation.as_ref()?;
-        let system = &activation.target.system;
-        let mut title = format!("activation of {system}: {}", activation.phase_name());
-        title.push_str(&format!(" since {} after boot", activation.since));
-        if let Phase::Proving(proof) = &activation.phase {
-            let Limits { looks, heads, .. } = activation.limits;
-            title.push_str(&format!(
-                ", {} of {looks} looks and {} of {heads} feed heads so far",
-                proof.good.min(looks),
-                proof.heads.min(heads)
-            ));
-        }
-        if let Some(at) = activation.deadman_at {
-            title.push_str(&format!("; the dead-man acts {at} after boot"));
-        }
-        Some(title)
+        Some(format!("activation of {}", activation.target.system))
+    }
+
+    /// How far it is.
+    pub(super) fn activation_status(&self, moment: Moment) -> Option<ActivationStatus> {
+        let activation = self.activating.as_ref()?.what.activation.as_ref()?;
+        let boottime = moment.reading.boottime.as_millis();
+        let at = |then: Span| moment.stamp().plus(Span::from_millis(then.as_millis() - boottime));
+        Some(ActivationStatus {
+            system: activation.target.system.clone(),
+            phase: activation.phase_name().to_owned(),
+            since: at(activation.since),
+            waits_for: activation.waits_for(),
+            deadman_at: activation.deadman_at.map(at),
+        })
     }
 
     /// Hands an event to the state machine, puts what it says on disk, and asks for what it wants.
