@@ -138,7 +138,8 @@ pub fn judge(expected: &LoggingBaseline, facts: &Facts) -> Verdict {
 /// How long after boot the clock may take to be synchronised.
 const CLOCK_GRACE: Span = Span::from_secs(600);
 
-const JOURNAL: &str = "journal";
+/// What findings about the journal itself are about.
+pub const JOURNAL: &str = "journal";
 const FOLDER: &str = "/var/log/journal";
 const MACHINE_ID: &str = "/etc/machine-id";
 

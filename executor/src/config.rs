@@ -49,6 +49,9 @@ pub struct Config {
     /// What may be healed without an order.
     #[serde(default)]
     pub heal: Heal,
+    /// Change nothing, and record what would be done as alerts.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Logging.
     #[serde(default)]
     pub log: Log,
@@ -80,6 +83,8 @@ pub struct Heal {
     pub patching: HealMode,
     /// The least time between two heals of the same thing, in seconds.
     pub min_interval_s: u32,
+    /// How long a unit must stay up after a restart before that counts as healed, in seconds.
+    pub settle_s: u32,
 }
 
 /// Who may heal.
@@ -103,6 +108,7 @@ impl Default for Heal {
             firewall: HealMode::Auto,
             patching: HealMode::Order,
             min_interval_s: 60,
+            settle_s: 10,
         }
     }
 }

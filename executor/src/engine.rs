@@ -4,6 +4,7 @@
 mod conclude;
 mod connectivity;
 mod documents;
+mod doing;
 mod feed;
 mod loss;
 mod orders;
@@ -32,10 +33,10 @@ use compliance_protocol::window::Windows;
 use crate::authorise::{Circumstances, Permit};
 use crate::config::Heal;
 use crate::documents::Machine;
-use crate::effect::Performed;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
 use crate::observe::Observed;
+use doing::Doing;
 
 /// Something to be done outside the engine.
 #[derive(Debug)]
@@ -75,6 +76,8 @@ pub struct Parts {
     pub windows: Windows,
     /// The healing policy.
     pub heal: Heal,
+    /// Nothing is changed; what would be is recorded.
+    pub dry_run: bool,
     /// How often the checks run.
     pub round_interval: Span,
     /// The ledger, and how it came to be open.
@@ -95,6 +98,7 @@ pub struct Engine {
     expected_system: Option<StorePath>,
     windows: Windows,
     heal: Heal,
+    dry_run: bool,
     round_interval: Span,
     ledger: Ledger,
     random: Random,
@@ -103,6 +107,8 @@ pub struct Engine {
     ticket: Option<Outstanding>,
     head: Option<HeadMark>,
     doing: Option<Doing>,
+    /// Since when each look found the baseline's ruleset in force, by `CLOCK_BOOTTIME`.
+    ruleset_since: Option<Span>,
     /// What the next round concludes, since the last could not.
     unjudged: Option<IntentId>,
     looking: Vec<(IntentId, Intent, Moment)>,
@@ -124,15 +130,6 @@ struct InForce {
 struct Outstanding {
     nonce: Nonce,
     given: Span,
-}
-
-struct Doing {
-    intent: IntentId,
-    what: Intent,
-    started: Moment,
-    /// `None` while it is under way, and after a crash, when nobody saw how it ended.
-    performed: Option<Performed>,
-    after_crash: bool,
 }
 
 impl std::fmt::Debug for Parts {
@@ -162,12 +159,14 @@ impl Engine {
             machine: parts.machine,
             windows: parts.windows,
             heal: parts.heal,
+            dry_run: parts.dry_run,
             round_interval: parts.round_interval,
             ledger,
             random: parts.random,
             ticket: None,
             head: None,
             doing: None,
+            ruleset_since: None,
             unjudged: None,
             looking: Vec::new(),
             board: Vec::new(),
@@ -238,18 +237,10 @@ impl Engine {
                 self.ask_for_round(concludes, moment);
             }
         }
+        let due = self.go_on(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
-        Ok(self.next_round.min(after(reading.boottime, WAKE)))
-    }
-
-    /// An effect has ended: whether it helped is for a round to say.
-    pub fn effect_done(&mut self, performed: Performed, reading: ClockReading) {
-        let moment = self.moment(reading);
-        let Some(doing) = &mut self.doing else { return };
-        doing.performed = Some(performed);
-        let intent = doing.intent;
-        self.ask_for_round(vec![intent], moment);
+        Ok(due.into_iter().fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
     }
 
     /// The system was seen like this, with the round that ends now: evidence from here on names it.
@@ -403,8 +394,9 @@ impl Engine {
         Circumstances {
             trust: &self.trust,
             machine: &self.machine,
-            baseline: self.baseline.as_ref().ok().map(|in_force| &*in_force.baseline),
+            baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
+            dry_run: self.dry_run,
             windows: &self.windows,
             doing,
             now: moment.now,

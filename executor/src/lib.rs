@@ -19,6 +19,7 @@ pub mod hints;
 pub mod ledger;
 pub mod load;
 pub mod observe;
+pub mod remedy;
 pub mod serve;
 pub mod socket;
 pub mod table;

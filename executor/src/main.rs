@@ -114,7 +114,7 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
         listener,
         agent_uid: config.agent_uid,
         host: Arc::new(LinuxHost::default()),
-        tools: Tools { systemctl: config.systemctl.clone() },
+        tools: Tools { systemctl: config.systemctl.clone(), undo_dir: config.data_dir.clone() },
         closure_baseline: Box::new(move || load::closure_baseline(&for_baseline)),
         // Unit files: the folder itself is named, and what changes in it counts.
         watched: watched

@@ -14,6 +14,9 @@ use compliance_protocol::time::Timestamp;
 /// What a program does: it may change the host's files.
 pub type Program = Box<dyn FnMut(&mut Files) -> Result<Output, HostError> + Send>;
 
+/// What a program does that looks at how it was called.
+pub type CalledProgram = Box<dyn FnMut(&Command, &mut Files) -> Result<Output, HostError> + Send>;
+
 /// The files, by path.
 pub type Files = BTreeMap<String, Result<Vec<u8>, HostError>>;
 
@@ -38,7 +41,7 @@ struct State {
     changes: Vec<RulesetChange>,
     journal: Option<Result<Entries, HostError>>,
     synchronised: bool,
-    programs: BTreeMap<String, Program>,
+    programs: BTreeMap<String, CalledProgram>,
     runs: Vec<Command>,
 }
 
@@ -125,7 +128,12 @@ impl FakeHost {
     }
 
     /// Installs a program.
-    pub fn install(&self, path: &str, program: Program) {
+    pub fn install(&self, path: &str, mut program: Program) {
+        self.install_called(path, Box::new(move |_, files| program(files)));
+    }
+
+    /// Installs a program that looks at how it was called.
+    pub fn install_called(&self, path: &str, program: CalledProgram) {
         self.state.lock().unwrap().programs.insert(path.to_owned(), program);
     }
 
@@ -268,7 +276,7 @@ impl Host for FakeHost {
         let mut state = self.state.lock().unwrap();
         let State { files, programs, runs, journal, .. } = &mut *state;
         let output = match (programs.get_mut(&argv[0]), journal) {
-            (Some(program), _) => program(files),
+            (Some(program), _) => program(command, files),
             (None, Some(Ok(entries))) if argv[0] == "/usr/bin/journalctl" => {
                 Ok(journalctl(entries, &argv))
             }

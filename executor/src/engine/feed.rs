@@ -87,6 +87,7 @@ impl Engine {
         self.notice_rollback(head.evidence_head.as_ref(), self.moment(moment.reading))?;
         let moment = self.moment(moment.reading);
         self.settle_doubt(moment)?;
+        self.prove_ruleset(moment)?;
         self.withdraw_unlisted(&head, moment)?;
         self.report_gaps(&head, moment)?;
         self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;
