@@ -55,8 +55,8 @@ impl Watch {
 #[test]
 fn ten_thousand_random_harmless_changes_leave_the_digest_alone() {
     alone("ten_thousand_random_harmless_changes_leave_the_digest_alone", || {
-        const BATCHES: usize = 500;
-        const EACH: usize = 20;
+        const BATCHES: usize = 400;
+        const EACH: usize = 25;
         let mut watch = Watch::start();
         assert_eq!(watch.verdict(), Verdict::Compliant);
         let mut harmless = Harmless::new(20_261_120);
@@ -66,11 +66,12 @@ fn ten_thousand_random_harmless_changes_leave_the_digest_alone() {
                 nft(script);
             }
             traffic(harmless.port());
-            let counter = namespace::run_nft(&["list", "counter", "inet", "traffic", "passing"]);
-            assert!(counter.contains("packets") && !counter.contains("packets 0"), "{counter}");
-            assert_eq!(watch.verdict(), Verdict::Compliant, "batch {batch}: {scripts:?}");
+            assert_eq!(watch.verdict(), Verdict::Compliant, "batch {batch}: {scripts:#?}");
         }
-        println!("{} harmless changes in {BATCHES} batches: {:?}", BATCHES * EACH, harmless.counts);
+        let counter = namespace::run_nft(&["list", "counter", "inet", "traffic", "passing"]);
+        assert!(counter.contains("packets") && !counter.contains("packets 0"), "{counter}");
+        assert_eq!(harmless.counts.values().sum::<usize>(), 10_000);
+        println!("10,000 harmless changes in {BATCHES} batches: {:?}", harmless.counts);
     });
 }
 

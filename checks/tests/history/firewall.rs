@@ -1,4 +1,4 @@
-//! The ruleset of a NixOS machine.
+//! The ruleset of a NixOS machine, less some chains.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,6 +15,14 @@ use super::{Event, Machine};
 
 const NFT: &str = "/usr/sbin/nft";
 
+/// Chains and sets where nothing happens.
+const ELSEWHERE: [&str; 4] = ["rpfilter", "rpfilter-allow", "input-allow", "temp-ports"];
+
+fn is_of(object: &Value, name: &str) -> bool {
+    let body = object.as_object().unwrap().values().next().unwrap();
+    body["name"] == name || body["chain"] == name
+}
+
 pub(super) struct Ruleset {
     uptime: Span,
     generation: u32,
@@ -26,7 +34,9 @@ impl Default for Ruleset {
         static LISTED: LazyLock<Vec<Value>> = LazyLock::new(|| {
             let listing = include_str!("../fixtures/firewall/nixos.1.1.3.json");
             let mut listing: BTreeMap<String, Vec<Value>> = serde_json::from_str(listing).unwrap();
-            listing.remove("nftables").unwrap()
+            let mut objects = listing.remove("nftables").unwrap();
+            objects.retain(|object| !ELSEWHERE.iter().any(|name| is_of(object, name)));
+            objects
         });
         Self { uptime: Span::from_hours(1), generation: 7, objects: LISTED.clone() }
     }
@@ -46,40 +56,13 @@ impl Ruleset {
         rules[event.amount as usize % rules.len()]
     }
 
-    fn host(&self) -> FakeHost {
-        let host = FakeHost::default();
-        let listing = json!({ "nftables": self.objects }).to_string().into_bytes();
-        host.write(NFT, "");
-        let answer = move |_: &mut _| {
-            Ok(Output { code: Some(0), stdout: listing.clone(), stderr: Vec::new() })
-        };
-        host.install(NFT, Box::new(answer));
-        let by = RulesetChange { pid: 7, comm: "nft".to_owned() };
-        host.set_ruleset(Ok(self.generation), &[by]);
-        host
-    }
-}
-
-impl Machine for Ruleset {
-    const HARMS: usize = 9;
-
-    fn check() -> impl Check {
-        Firewall::default()
-    }
-
-    fn baseline() -> Value {
-        static CAPTURED: LazyLock<Value> = LazyLock::new(|| {
-            let captured = firewall::capture(&Ruleset::default().host()).unwrap();
-            json!({ "firewall": captured })
-        });
-        CAPTURED.clone()
-    }
-
-    fn live(&mut self, event: Event) {
+    fn change(&mut self, event: Event) {
         let n = event.amount;
         match event.one_of(6) {
             0 => {
-                self.uptime = Span::from_millis(self.uptime.as_millis() + i64::from(n % 10_000_000))
+                let later = self.uptime.as_millis() + i64::from(n % 10_000_000);
+                self.uptime = Span::from_millis(later);
+                return;
             }
             // Loaded again: all handles are others.
             1 => {
@@ -116,6 +99,43 @@ impl Machine for Ruleset {
             }
         }
         self.generation += 1;
+    }
+
+    fn host(&self) -> FakeHost {
+        let host = FakeHost::default();
+        let listing = json!({ "nftables": self.objects }).to_string().into_bytes();
+        host.write(NFT, "");
+        let answer = move |_: &mut _| {
+            Ok(Output { code: Some(0), stdout: listing.clone(), stderr: Vec::new() })
+        };
+        host.install(NFT, Box::new(answer));
+        let by = RulesetChange { pid: 7, comm: "nft".to_owned() };
+        host.set_ruleset(Ok(self.generation), &[by]);
+        host
+    }
+}
+
+impl Machine for Ruleset {
+    const HARMS: usize = 9;
+
+    fn check() -> impl Check {
+        Firewall::default()
+    }
+
+    fn baseline() -> Value {
+        static CAPTURED: LazyLock<Value> = LazyLock::new(|| {
+            let captured = firewall::capture(&Ruleset::default().host()).unwrap();
+            json!({ "firewall": captured })
+        });
+        CAPTURED.clone()
+    }
+
+    /// Several changes come between two rounds.
+    fn live(&mut self, event: Event) {
+        for n in 0..=event.below(4) {
+            let (kind, amount) = (event.kind.rotate_left(3 * n), event.amount.rotate_left(8 * n));
+            self.change(Event { kind, amount });
+        }
     }
 
     fn harm(&mut self, kind: usize, event: Event) {
