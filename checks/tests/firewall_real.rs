@@ -1,7 +1,7 @@
 //! The firewall check against the kernel's nftables, each test in a network namespace of its own.
 //!
-//! A test starts itself again under `unshare`, which needs no root. Where that is refused it says
-//! `skipped: why`.
+//! A test starts itself again under `unshare`, which needs no root. Where that is refused, or there is no nft,
+//! it says `skipped: why`.
 
 #![allow(
     clippy::unwrap_used,
@@ -86,7 +86,7 @@ fn each_harmful_change_is_seen_and_undone_by_the_captured_ruleset() {
             if let Err(error) = namespace::try_nft(&change.script()) {
                 let absent = error.contains("No such file or directory");
                 assert!(absent && name.contains("flowtable"), "{name}: {error}");
-                println!("skipped: {name}: this kernel has none");
+                namespace::skipped(name, "this kernel has none");
                 skipped += 1;
                 continue;
             }
