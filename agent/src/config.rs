@@ -169,7 +169,14 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_pointed_out() {
-        let error = parse::<Config>(&format!("poll_interval_s = 60\n{LEAST}")).unwrap_err();
-        assert!(error.contains("did you mean `poll_interval_ms`?"), "{error}");
+        for (text, nearest) in [
+            (format!("poll_interval_s = 60\n{LEAST}"), "poll_interval_ms"),
+            (LEAST.replace("certificate", "certificat"), "certificate"),
+            (format!("{LEAST}\n[log]\nfromat = \"json\""), "format"),
+            (format!("{LEAST}\n[log]\nlevel = \"infos\""), "info"),
+        ] {
+            let error = parse::<Config>(&text).unwrap_err();
+            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
+        }
     }
 }

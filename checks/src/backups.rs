@@ -3,6 +3,7 @@
 //! A job that has ended well writes a status file beside its archive (see [`JobStatus`]). The check
 //! reads it, and looks at the archive itself.
 
+mod capture;
 mod judge;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use compliance_protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use capture::capture;
 pub use judge::{judge, judge_job};
 
 use crate::baseline::Baseline;
@@ -206,9 +208,14 @@ fn look_at_artefact(
 }
 
 fn is_within(artefact: &AbsPath, job: &BackupJob) -> bool {
-    let beside = job.status_file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder);
+    let beside = folder_of(&job.status_file);
     let folder = job.archive_dir.as_ref().map_or(beside, AbsPath::as_str).trim_end_matches('/');
     artefact.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The folder of a file; empty for the root.
+fn folder_of(file: &AbsPath) -> &str {
+    file.as_str().rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 impl JobFacts {

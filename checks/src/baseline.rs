@@ -1,6 +1,10 @@
 //! The baseline: what a site should look like. A person writes it in TOML, a `baseline` key signs its
 //! canonical JSON. Each check owns its part, in its own file.
 
+mod section;
+
+pub use section::{NotApplicable, Section};
+
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Payload;
 use compliance_protocol::name::{Site, StorePath, Tenant, UnitName};
@@ -52,34 +56,6 @@ pub enum Binding {
     /// A machine that is not NixOS, by the SHA-256 of the text of its machine id (machine-id(5)), which
     /// itself is confidential.
     MachineIdSha256(Digest),
-}
-
-/// One check's part of the baseline.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Section<T> {
-    /// There is nothing to check on this machine, and why.
-    NotApplicable(NotApplicable),
-    /// What should be.
-    Expected(T),
-}
-
-/// Why a check does not apply.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NotApplicable {
-    /// The reason, for the auditor.
-    pub not_applicable: String,
-}
-
-impl<T> Section<T> {
-    /// What should be, if the check applies.
-    pub fn expected(&self) -> Option<&T> {
-        match self {
-            Self::Expected(expected) => Some(expected),
-            Self::NotApplicable(_) => None,
-        }
-    }
 }
 
 impl Baseline {

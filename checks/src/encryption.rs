@@ -3,6 +3,7 @@
 //! What stands on what comes from mountinfo, the table of swap areas and sysfs; cipher and key size from
 //! the LUKS2 header, which only root may read. No process is started and no key slot is read.
 
+mod capture;
 mod devices;
 mod judge;
 pub mod luks;
@@ -14,6 +15,7 @@ use compliance_protocol::name::AbsPath;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+pub use capture::capture;
 pub use devices::{Device, Kind, StandsOn};
 pub use judge::judge;
 pub use number::{DeviceNumber, NotADeviceNumber};
@@ -39,6 +41,18 @@ pub struct EncryptionBaseline {
     /// The shortest key that is long enough, in bits. Default: 512, which in XTS mode is AES-256.
     #[serde(default = "default_min_key_bits")]
     pub min_key_bits: u32,
+}
+
+impl EncryptionBaseline {
+    /// These mounts, and the defaults for all else.
+    pub fn new(mounts: Vec<AbsPath>) -> Self {
+        Self {
+            mounts,
+            swap: default_swap(),
+            ciphers: default_ciphers(),
+            min_key_bits: default_min_key_bits(),
+        }
+    }
 }
 
 /// The check.
@@ -74,26 +88,6 @@ pub struct EncryptionFacts {
     pub mounts: Vec<(AbsPath, Option<StandsOn>)>,
     /// What each swap area stands on; empty when the baseline does not ask.
     pub swaps: Result<Vec<StandsOn>, HostError>,
-}
-
-/// The baseline that says of this host what it is now: its mounts that stand on LUKS2, with the defaults
-/// for all else. An error says in a sentence why there is none.
-pub fn capture(host: &dyn Host) -> Result<EncryptionBaseline, String> {
-    let text = read_mountinfo(host).map_err(|error| error.to_string())?;
-    let mounts = parse_mountinfo(&text).map_err(|error| error.to_string())?;
-    let mut headers = Headers::new();
-    let mut devices = Devices::new(host, &mut headers);
-    let encrypted = mounts.seen().filter(|mount| !mount.is_bind()).filter(|mount| {
-        devices.of_mount(mount).is_ok_and(|device| Stack::of(&device).is_all_luks2())
-    });
-    let path =
-        |mount: &mountinfo::Mount<'_>| std::str::from_utf8(&mount.mount_point).ok()?.parse().ok();
-    let mounts: Vec<AbsPath> = encrypted.filter_map(path).collect();
-    if mounts.is_empty() {
-        return Err("nothing that is mounted here stands on LUKS2".to_owned());
-    }
-    let (swap, ciphers, min_key_bits) = (default_swap(), default_ciphers(), default_min_key_bits());
-    Ok(EncryptionBaseline { mounts, swap, ciphers, min_key_bits })
 }
 
 fn gather(

@@ -1,16 +1,18 @@
 //! `patching`: the running system is the expected one, the profile's, young enough, and booted.
 
+mod capture;
 mod facts;
 mod judge;
 
 use compliance_protocol::evidence::System;
 use serde::{Deserialize, Serialize};
 
+pub use capture::capture;
 pub use facts::{Facts, Generation, Pending, gather};
 pub use judge::judge;
 
 use crate::baseline::Baseline;
-use crate::{Check, CheckId, Circumstances, Host, HostError, Report, Verdict};
+use crate::{Check, CheckId, Circumstances, Host, Report, Verdict};
 
 /// What the patching check expects. Which system, is what was activated last and proven, and not written
 /// here.
@@ -55,15 +57,6 @@ impl Check for Patching {
         let facts = gather(host);
         let verdict = judge(expected, &facts, about.expected_system.as_ref(), about.now);
         Report { check: self.id(), version: self.version(), verdict, facts: facts.to_json() }
-    }
-}
-
-/// The usual limits, if this machine is NixOS.
-pub fn capture(host: &dyn Host) -> Result<PatchingBaseline, String> {
-    match gather(host).running {
-        Ok(_) => Ok(PatchingBaseline::default()),
-        Err(HostError::NotFound(_)) => Err("this machine is not NixOS".to_owned()),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -13,13 +13,13 @@ use std::fs;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use compliance_checks::backups::Backups;
+use compliance_checks::backups::{Backups, BackupsBaseline, capture};
 use compliance_checks::baseline::Baseline;
 use compliance_checks::linux::LinuxHost;
 use compliance_checks::{Check, Circumstances, HostError, Report, Verdict};
 use compliance_protocol::clock::{ClockSource, TrustedNow};
 use compliance_protocol::time::{Span, Timestamp};
-use compliance_testkit::host::{FakeHost, job_status};
+use compliance_testkit::host::{FakeHost, job_status, unit};
 use serde_json::json;
 
 const MIB: usize = 1024 * 1024;
@@ -162,4 +162,45 @@ fn a_backup_that_ends_during_a_round_is_no_drift() {
     }
     drop(start);
     job.join().unwrap();
+}
+
+#[test]
+fn jobs_are_captured_by_their_status_file_and_their_unit_and_the_rest_is_told() {
+    let host = FakeHost::default();
+    let oneshot = |name| unit(name, "loaded", "inactive", "dead");
+    host.set_units(Ok([
+        "backup-records.service",
+        "restic-backups-scans.service",
+        "borgbackup-job-db.service",
+    ]
+    .map(oneshot)
+    .to_vec()));
+    let at = Timestamp::from_millis(0);
+    host.write("/var/backup/records.json", job_status(at, "/var/backup/records.tar", b"x"));
+    host.write("/var/backup/old.json", job_status(at, "/var/backup/old.tar", b"x"));
+    host.write("/var/backup/notes.json", "{}");
+    host.write("/var/lib/backup/scans.json", job_status(at, "/srv/restic/manifest", b"x"));
+    let captured = capture(&host);
+    let expected: BackupsBaseline = serde_json::from_value(json!({ "jobs": [
+        {
+            "name": "records",
+            "status_file": "/var/backup/records.json",
+            "run": { "unit": "backup-records.service" },
+        },
+        {
+            "name": "scans",
+            "status_file": "/var/lib/backup/scans.json",
+            "archive_dir": "/srv/restic",
+            "run": { "unit": "restic-backups-scans.service" },
+        },
+    ] }))
+    .unwrap();
+    assert_eq!(captured.expected, Ok(expected));
+    let told = captured.remarks.join("\n");
+    assert!(told.contains("/var/backup/old.json tells of a backup, but no unit"), "{told}");
+    assert!(told.contains("borgbackup-job-db.service seems to make backups, but none"), "{told}");
+    assert!(told.contains("that a restore of scans was ever tested is not recorded"), "{told}");
+    assert!(!told.contains("notes"), "{told}");
+    let nothing = capture(&FakeHost::default());
+    assert!(nothing.expected.unwrap_err().starts_with("no backup job was found"));
 }

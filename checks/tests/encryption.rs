@@ -221,7 +221,7 @@ fn what_is_captured_is_compliant_at_once_or_says_why_not() {
         ("luks1", None),
     ] {
         let host = scene(name);
-        let captured = encryption::capture(&host);
+        let captured = encryption::capture(&host).expected;
         let Some(mounts) = mounts else {
             assert!(captured.unwrap_err().contains("LUKS2"), "{name}");
             continue;
@@ -232,6 +232,23 @@ fn what_is_captured_is_compliant_at_once_or_says_why_not() {
         let verdict = check(&host, &serde_json::to_value(&captured).unwrap()).verdict;
         assert_eq!(verdict == Verdict::Compliant, name != "detached", "{name}: {verdict:?}");
     }
+}
+
+#[test]
+fn what_does_not_stand_on_luks2_is_told_and_what_holds_no_files_is_not() {
+    let remarks = |name: &str| encryption::capture(&scene(name)).remarks.join("\n");
+    for (name, told) in [
+        ("plain", "/ is not encrypted by LUKS2: it stands on a disk without encryption"),
+        ("luks1", "it stands on LUKS1"),
+        (
+            "random-swap",
+            "swap is not encrypted by LUKS2: it stands on dm-crypt without a LUKS header",
+        ),
+    ] {
+        assert!(remarks(name).contains(told), "{name}: {}", remarks(name));
+    }
+    let boot = "/boot is not encrypted by LUKS2: it stands on a disk without encryption";
+    assert_eq!(remarks("luks-lvm"), boot, "all else is, or holds no files");
 }
 
 #[test]

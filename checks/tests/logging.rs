@@ -10,6 +10,7 @@
 mod journald;
 mod rounds;
 
+use compliance_checks::capture::Captured;
 use compliance_checks::command::Output;
 use compliance_checks::logging::{Logging, LoggingBaseline, capture};
 use compliance_checks::{HostError, Verdict};
@@ -322,13 +323,26 @@ fn a_machine_is_captured_as_it_logs_now() {
         unit(SHIP, "loaded", "active", "running"),
         unit("rsyslog.service", "loaded", "inactive", "dead"),
     ]));
-    let captured = capture(&machine).unwrap();
+    let Captured { expected, remarks } = capture(&machine);
+    let captured = expected.unwrap();
+    assert!(remarks.is_empty(), "{remarks:?}");
     assert_eq!(captured.forwarders, [SHIP.parse().unwrap()]);
     assert_eq!(
         captured,
         LoggingBaseline { forwarders: captured.forwarders.clone(), ..LoggingBaseline::default() }
     );
-    assert!(capture(&FakeHost::default()).is_err());
+    assert_eq!(capture(&FakeHost::default()), Captured::nothing("systemd is not installed"));
+}
+
+#[test]
+fn what_is_weak_about_how_a_machine_logs_is_captured_and_told() {
+    let host = FakeHost::default();
+    host.set_units(Ok(Vec::new()));
+    let Captured { expected, remarks } = capture(&host);
+    let expected = expected.unwrap();
+    assert!(!expected.persistent && !expected.clock_synchronised);
+    let told = |what: &str| remarks.iter().any(|remark| remark.contains(what));
+    assert!(told("in memory only") && told("not synchronised") && told("nothing that is known"));
 }
 
 fn state() -> impl Strategy<Value = State> {

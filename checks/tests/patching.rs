@@ -9,6 +9,7 @@
 
 mod rounds;
 
+use compliance_checks::capture::Captured;
 use compliance_checks::patching::{
     Facts, Generation, Patching, PatchingBaseline, Pending, capture, gather, judge, system,
 };
@@ -234,8 +235,21 @@ fn a_system_without_a_kernel_is_compared_too() {
 fn a_machine_that_is_not_nixos_is_unknown_until_the_baseline_says_so() {
     let mut bare = Rounds::<Patching>::of(Patching, "patching", &json!({}));
     is_unknown(&bare.after(0), "this machine is not NixOS: declare patching not_applicable");
-    assert_eq!(capture(&bare.host), Err("this machine is not NixOS".to_owned()));
-    assert_eq!(capture(&machine().host), Ok(PatchingBaseline::default()));
+    assert_eq!(capture(&bare.host), Captured::nothing("this machine is not NixOS"));
+}
+
+#[test]
+fn a_machine_is_captured_with_the_usual_limits_and_what_is_not_in_order_right_now() {
+    let machine = machine();
+    let usual = Ok(PatchingBaseline::default());
+    let captured = capture(&machine.host);
+    assert_eq!(captured, Captured { expected: usual.clone(), remarks: Vec::new() });
+    Nixos(&machine.host).install(43, 0, "6.12.2");
+    let Captured { expected, remarks } = capture(&machine.host);
+    assert_eq!(expected, usual);
+    assert_eq!(remarks.len(), 2, "{remarks:?}");
+    assert!(remarks[0].contains(&format!("the system profile names {}", closure(43))));
+    assert!(remarks[1].starts_with("a reboot is pending: kernel"), "{remarks:?}");
 }
 
 fn facts() -> Facts {

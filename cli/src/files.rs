@@ -65,6 +65,12 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         .map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
+/// Replaces a file.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    files::replace(path, bytes, mode)
+        .map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
 /// Makes a directory with those above it; one that is there is taken.
 pub fn directory(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::Write { path: path.to_owned(), source })

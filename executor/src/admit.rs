@@ -9,14 +9,11 @@ use compliance_protocol::envelope::{
 };
 use compliance_protocol::feed::FeedHead;
 use compliance_protocol::name::Id;
-use compliance_protocol::order::{Order, OrderHeader, Refusal};
+use compliance_protocol::order::{MAX_JUMP, Order, OrderHeader, Refusal};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 
 use crate::ledger::LedgerError;
-
-/// The furthest that a sequence may be ahead of the last one.
-pub const MAX_JUMP: u64 = 1000;
 
 /// How far the signer's clock may be ahead of ours.
 const ISSUE_TOLERANCE: Span = Span::from_secs(60);

@@ -20,7 +20,7 @@ use compliance_checks::baseline::Baseline;
 use compliance_protocol::clock::{ClockReading, HeadMark, stepped_back, trusted_now};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Verified;
-use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
+use compliance_protocol::evidence::{Outcome, System, Trigger, TriggerKind};
 use compliance_protocol::feed::Nonce;
 use compliance_protocol::local::{Answer, Connectivity, Request};
 use compliance_protocol::name::{Id, StorePath};
@@ -250,6 +250,11 @@ impl Engine {
         doing.performed = Some(performed);
         let intent = doing.intent;
         self.ask_for_round(vec![intent], moment);
+    }
+
+    /// The system was seen like this, with the round that ends now: evidence from here on names it.
+    pub fn system_seen(&mut self, system: System) {
+        self.author.system = system;
     }
 
     /// A round has ended.

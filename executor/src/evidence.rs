@@ -34,6 +34,8 @@ pub struct Author {
     pub reseller: Option<String>,
     /// This boot.
     pub boot_id: BootId,
+    /// The system as it was seen last.
+    pub system: System,
 }
 
 /// One moment: what the clocks said, and what time it was as far as can be known.
@@ -271,7 +273,7 @@ impl Author {
             detail: draft.detail,
             retry_after: draft.retry_after,
             rollback: Rollback::default(),
-            system: System::default(),
+            system: self.system.clone(),
             software: Software { version: env!("CARGO_PKG_VERSION").to_owned() },
         }
     }

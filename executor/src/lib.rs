@@ -6,6 +6,7 @@
 pub mod admit;
 pub mod at_the_box;
 pub mod authorise;
+pub mod capture;
 pub mod config;
 pub mod documents;
 pub mod effect;

@@ -2,24 +2,27 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use compliance_checks::baseline::Baseline;
-use compliance_checks::{Circumstances, Host};
+use compliance_checks::baseline::{Baseline, Binding};
+use compliance_checks::linux::LinuxHost;
+use compliance_checks::{Circumstances, Host, patching};
 use compliance_clock as clock;
 use compliance_daemon::files;
 use compliance_protocol::clock::trusted_now;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::envelope::{MAX_ENVELOPE, Verified};
+use compliance_protocol::envelope::{Envelope, MAX_ENVELOPE, Verified};
 use compliance_protocol::name::{BootId, Id};
 use compliance_protocol::trust::{Trust, TrustError};
 use compliance_signing::{PrivateKey, PrivateKeyError};
 use zeroize::Zeroizing;
 
+use crate::capture::Whose;
 use crate::config::Config;
 use crate::documents::{Machine, baseline_in_force, trust_in_force};
 use crate::engine::{Engine, Parts, Random};
 use crate::evidence::Author;
-use crate::ledger::{Fact, Ledger, LedgerError};
+use crate::ledger::{Document, Fact, Ledger, LedgerError};
 use crate::observe::{Observed, Observer};
 
 /// Why the executor cannot start.
@@ -75,6 +78,11 @@ pub enum LoadError {
         "the trust file names another evidence key than {0}: run `compliancectl site add` with this appliance's evidence.pub"
     )]
     OtherKey(PathBuf),
+    /// Nothing tells this machine from others.
+    #[error(
+        "neither /run/current-system nor {0} says which machine this is: a baseline would belong to none"
+    )]
+    Anonymous(PathBuf),
     /// The kernel tells no boot id.
     #[error("/proc/sys/kernel/random/boot_id holds no boot id")]
     BootId,
@@ -131,21 +139,33 @@ pub fn documents(config: &Config) -> Result<(Trust, Result<Baseline, String>, Le
 
 /// Runs the six checks once.
 pub fn look(
-    baseline: &Result<Baseline, String>,
+    baseline: Result<Baseline, String>,
     ledger: &Ledger,
-    host: &dyn Host,
-    mut random: Random,
+    host: &Arc<dyn Host>,
+    random: Random,
 ) -> Result<Vec<Observed>, LoadError> {
-    let reading = clock::read();
-    let mut nonce = [0; 16];
-    random(&mut nonce);
-    let about = Circumstances {
-        now: trusted_now(reading, None, ledger.fact(Fact::HighWater)?),
-        uptime: reading.boottime,
-        expected_system: ledger.fact(Fact::ExpectedSystem)?,
-        nonce,
-    };
+    let about = circumstances(Some(ledger), random)?;
+    let baseline = baseline.map(Arc::new);
     Ok(Observer::default().observe(host, baseline.as_ref().map_err(String::as_str), &about))
+}
+
+/// Whose baseline this machine's is, and what the checks cannot see on it. Nothing but the configuration
+/// needs to be there: a box may be captured before it is enrolled.
+pub fn to_capture(config: &Config, random: Random) -> Result<(Whose, Circumstances), LoadError> {
+    let Machine { running, machine_id_sha256, .. } = machine(config);
+    let bound_to = match (running, machine_id_sha256) {
+        (Some(running), _) => Binding::System(running),
+        (None, Some(id)) => Binding::MachineIdSha256(id),
+        (None, None) => return Err(LoadError::Anonymous(config.machine_id.clone())),
+    };
+    let ledger = Ledger::read(&config.ledger()).ok();
+    let whose = Whose {
+        tenant: config.tenant.clone(),
+        site: config.site.clone(),
+        bound_to,
+        newest_version: newest_baseline(config, ledger.as_ref()),
+    };
+    Ok((whose, circumstances(ledger.as_ref(), random)?))
 }
 
 /// The operating system's random bytes.
@@ -177,6 +197,7 @@ pub(crate) fn author(config: &Config, key: PrivateKey, trust: &Trust) -> Result<
         mode: config.mode,
         reseller: config.reseller.clone(),
         boot_id: boot_id.trim().parse::<BootId>().map_err(|_| LoadError::BootId)?,
+        system: patching::system(&LinuxHost::default()),
     })
 }
 
@@ -201,6 +222,37 @@ pub(crate) fn trust(config: &Config) -> Result<Trust, LoadError> {
             expected: format!("{}/{}", config.tenant, config.site),
         })
     }
+}
+
+fn circumstances(ledger: Option<&Ledger>, mut random: Random) -> Result<Circumstances, LoadError> {
+    let reading = clock::read();
+    let high_water = ledger.map(|ledger| ledger.fact(Fact::HighWater)).transpose()?.flatten();
+    let expected = ledger.map(|ledger| ledger.fact(Fact::ExpectedSystem)).transpose()?.flatten();
+    let mut nonce = [0; 16];
+    random(&mut nonce);
+    Ok(Circumstances {
+        now: trusted_now(reading, None, high_water),
+        uptime: reading.boottime,
+        expected_system: expected,
+        nonce,
+    })
+}
+
+/// The highest version of a baseline that was signed for this site, as far as is known here.
+fn newest_baseline(config: &Config, ledger: Option<&Ledger>) -> Option<u64> {
+    let kept = ledger.and_then(|ledger| ledger.newest_version(Document::Baseline).ok());
+    let closure = || {
+        let closure = trust(config).ok()?;
+        let trust = match ledger {
+            Some(ledger) => trust_in_force(closure, ledger).ok()?,
+            None => closure,
+        };
+        let envelope = Envelope::parse(&closure_baseline(config).ok()?).ok()?;
+        let baseline = envelope.open::<Baseline>(&trust.roles.baseline).ok()?.into_value();
+        let ours = (&baseline.tenant, &baseline.site) == (&trust.tenant, &trust.site);
+        ours.then_some(baseline.version)
+    };
+    kept.max(closure()).filter(|version| *version > 0)
 }
 
 /// What a baseline can be bound to here. What cannot be read binds nothing.

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use compliance_checks::linux::LinuxHost;
-use compliance_checks::{Verdict, baseline::Baseline};
+use compliance_checks::{Host, Verdict, baseline::Baseline};
 use compliance_daemon::{config, log};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
-use compliance_executor::{at_the_box, enrol, export, load, serve, socket, table};
+use compliance_executor::{at_the_box, capture, enrol, export, load, serve, socket, table};
 
 const HELP: &str = "\
 compliance-executor: verifies, observes, decides, heals, signs
 
   serve --config FILE             run
   check --config FILE [--json]    run the six checks once, change nothing
+  capture --config FILE           print this machine as a baseline, in TOML, for a person to review
   enrol --config FILE [--json]    make this appliance's keys; prints what the control plane needs
   export DIR --config FILE        write all evidence as files that anybody can verify
   pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
@@ -58,6 +59,11 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
             serve_until_stopped(&config)
         }
         "check" => check(&config, arguments.json),
+        "capture" => {
+            let (whose, about) = load::to_capture(&config, load::random())?;
+            let host: Arc<dyn Host> = Arc::new(LinuxHost::default());
+            print(&capture::capture(&host, &whose, &about)?)
+        }
         "enrol" => {
             let enrolled = enrol::enrol(&config, &mut load::random())?;
             let text = format!("{}{}", enrolled.csr, enrolled.evidence_pub);
@@ -122,7 +128,8 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
 
 fn check(config: &Config, as_json: bool) -> Result<ExitCode> {
     let (_, baseline, ledger): (_, Result<Baseline, String>, _) = load::documents(config)?;
-    let observed = load::look(&baseline, &ledger, &LinuxHost::default(), load::random())?;
+    let host: Arc<dyn Host> = Arc::new(LinuxHost::default());
+    let observed = load::look(baseline, &ledger, &host, load::random())?;
     let text =
         if as_json { table::json(&observed).to_string() + "\n" } else { table::text(&observed) };
     print(&text)?;

@@ -1,5 +1,8 @@
 //! Observing: a round of the six checks, and the proof that it was just made.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Checks, Circumstances, Host, Report};
 
@@ -19,14 +22,17 @@ impl Observed {
 #[derive(Debug, Default)]
 pub struct Observer(Checks);
 
+/// A round ends by then, whatever hangs.
+const LIMIT: Duration = Duration::from_secs(8);
+
 impl Observer {
     /// Runs the six checks. `baseline` is the one in force, or why there is none.
     pub fn observe(
         &mut self,
-        host: &dyn Host,
-        baseline: Result<&Baseline, &str>,
+        host: &Arc<dyn Host>,
+        baseline: Result<&Arc<Baseline>, &str>,
         about: &Circumstances,
     ) -> Vec<Observed> {
-        self.0.round(host, baseline, about).into_iter().map(Observed).collect()
+        self.0.round(host, baseline, about, LIMIT).into_iter().map(Observed).collect()
     }
 }

@@ -8,8 +8,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use compliance_checks::Host;
+use compliance_checks::{Host, patching};
 use compliance_daemon::systemd;
+use compliance_protocol::evidence::System;
 use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::time::Span;
 use nix::sys::signal::{SigSet, Signal};
@@ -24,7 +25,7 @@ use crate::socket;
 
 enum Event {
     Asked(Request, mpsc::Sender<Answer>),
-    RoundDone(RoundJob, Vec<Observed>),
+    RoundDone(Box<RoundJob>, Vec<Observed>, System),
     EffectDone(Performed),
     Hint,
     Stop,
@@ -80,7 +81,8 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
                 let answer = engine.handle(request, compliance_clock::read())?;
                 let _ = reply.send(answer);
             }
-            Ok(Event::RoundDone(round, observed)) => {
+            Ok(Event::RoundDone(round, observed, system)) => {
+                engine.system_seen(system);
                 engine.round_done(&round, &observed, compliance_clock::read())?;
             }
             Ok(Event::EffectDone(performed)) => {
@@ -143,9 +145,10 @@ fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<Ro
     thread::spawn(move || {
         let mut eye = Observer::default();
         for job in jobs {
-            let baseline = job.baseline.as_deref().map_err(String::as_str);
-            let observed = eye.observe(&*host, baseline, &job.about);
-            if events.send(Event::RoundDone(job, observed)).is_err() {
+            let baseline = job.baseline.as_ref().map_err(String::as_str);
+            let observed = eye.observe(&host, baseline, &job.about);
+            let system = patching::system(&*host);
+            if events.send(Event::RoundDone(Box::new(job), observed, system)).is_err() {
                 break;
             }
         }

@@ -10,6 +10,8 @@
     missing_docs
 )]
 
+#[path = "process/capture.rs"]
+mod capture;
 #[path = "process/commands.rs"]
 mod commands;
 #[path = "process/kills.rs"]

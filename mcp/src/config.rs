@@ -140,14 +140,27 @@ impl Config {
             ));
         }
         let public = self.console.public_url.as_deref();
-        if public.is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            return Err("[console] public_url starts with https:// or http://".to_owned());
+        if public.is_some_and(|url| !url.starts_with("https://") && !is_loopback(url)) {
+            return Err(
+                "[console] public_url starts with https://: the link to it lets a browser in; \
+                        plain http:// is for 127.0.0.1, [::1] and localhost only"
+                    .to_owned(),
+            );
         }
         if !(5..=3600).contains(&self.poll_after_s) {
             return Err("poll_after_s is from 5 to 3600: appliances clamp it to that".to_owned());
         }
         Ok(())
     }
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split('/').next().unwrap_or_default();
+    ["127.0.0.1", "[::1]", "localhost"].iter().any(|host| {
+        let port = authority.strip_prefix(host);
+        port.is_some_and(|port| port.is_empty() || port.starts_with(':'))
+    })
 }
 
 fn default_poll_after() -> u32 {
@@ -192,8 +205,27 @@ mod tests {
     }
 
     #[test]
+    fn a_browser_is_sent_over_plain_http_to_this_machine_only() {
+        let with = |url: &str| read(&format!("[console]\npublic_url = \"{url}\"\n")).is_ok();
+        assert!(
+            with("https://mcp.example") && with("http://localhost:8445") && with("http://[::1]/x")
+        );
+        assert!(
+            !with("http://mcp.example") && !with("http://localhost.example") && !with("ftp://x")
+        );
+        assert!(!with("http://localhost@mcp.example/"));
+    }
+
+    #[test]
     fn unknown_keys_are_refused_with_the_nearest_name() {
-        let error = read("[log]\nlevl = \"info\"\n").unwrap_err().to_string();
-        assert!(error.contains("did you mean `level`"), "{error}");
+        for (extra, nearest) in [
+            ("[log]\nlevl = \"info\"\n", "level"),
+            ("[log]\nlevel = \"inof\"\n", "info"),
+            ("[operator]\nlisen = \"127.0.0.1:8444\"\n", "listen"),
+            ("[consol]\n", "console"),
+        ] {
+            let error = read(extra).unwrap_err().to_string();
+            assert!(error.contains(&format!("did you mean `{nearest}`?")), "{error}");
+        }
     }
 }

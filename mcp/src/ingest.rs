@@ -173,7 +173,14 @@ fn states_of(bundle: &Bundle) -> BTreeMap<&str, State> {
         // A state that this release does not know is unknown, never green.
         (check.as_str(), State::deserialize(state).unwrap_or(State::Unknown))
     });
-    round.chain(own).collect()
+    round.chain(own).filter(|(check, _)| is_check(check)).take(MAX_CHECKS).collect()
+}
+
+/// As many checks as an appliance of a later release may have; what it names beyond is not shown.
+const MAX_CHECKS: usize = 16;
+
+fn is_check(name: &str) -> bool {
+    (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 /// The id that refused bytes claim, so that the appliance can say which of its bundles it was.

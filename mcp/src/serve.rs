@@ -1,6 +1,7 @@
 //! The running server: three listeners, a graceful stop, and what systemd and starters are told.
 
 mod connection;
+mod crowd;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +24,7 @@ use crate::operator::{self, Shared};
 use crate::tls::{Tls, TlsError};
 
 use connection::{Doorway, Entrance};
+use crowd::Crowd;
 
 /// How long requests in flight may take to end after a stop was asked for.
 const STOP_TIME: Duration = Duration::from_secs(30);
@@ -95,7 +97,8 @@ pub async fn run(
     let (closing, closed) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let mut open = |listener: TcpListener, entrance: Entrance, routes| {
-        let doorway = Doorway { entrance, routes, now: Arc::clone(&app.now) };
+        let doorway =
+            Doorway { entrance, routes, now: Arc::clone(&app.now), crowd: Crowd::default() };
         tasks.spawn(connection::accept(listener, Arc::new(doorway), closed.clone()));
     };
     let tenant = config.tenant.clone();

@@ -18,6 +18,9 @@ pub const DEFAULT_TTL: Span = Span::from_secs(900);
 /// The latest that an order may ask to be started or accepted, counted from its issue.
 pub const MAX_LIFETIME: Span = Span::from_hours(14 * 24);
 
+/// The furthest that an order's sequence may be ahead of the last one.
+pub const MAX_JUMP: u64 = 1000;
+
 /// One signed instruction to one appliance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -98,7 +98,8 @@ impl FakeHost {
         self.state.lock().unwrap().generations.extend(generations);
     }
 
-    /// Starts the journal, or makes it fail; without this there is none.
+    /// Starts the journal, or makes it fail; without this there is none. Where `/usr/bin/journalctl` is
+    /// there, and is no program of the test's own, it finds each entry by the last of its fields.
     pub fn set_journal(&self, failure: Option<HostError>) {
         self.state.lock().unwrap().journal = Some(failure.map_or_else(|| Ok(Vec::new()), Err));
     }
@@ -265,12 +266,34 @@ impl Host for FakeHost {
     fn run(&self, command: &Command) -> Result<Output, HostError> {
         let argv: Vec<String> = command.argv.clone().into();
         let mut state = self.state.lock().unwrap();
-        let State { files, programs, runs, .. } = &mut *state;
-        let program =
-            programs.get_mut(&argv[0]).ok_or_else(|| HostError::ToolMissing(argv[0].clone()))?;
+        let State { files, programs, runs, journal, .. } = &mut *state;
+        let output = match (programs.get_mut(&argv[0]), journal) {
+            (Some(program), _) => program(files),
+            (None, Some(Ok(entries))) if argv[0] == "/usr/bin/journalctl" => {
+                Ok(journalctl(entries, &argv))
+            }
+            (None, _) => return Err(HostError::ToolMissing(argv[0].clone())),
+        };
         runs.push(command.clone());
-        program(files)
+        output
     }
+}
+
+/// What journalctl prints of the entry that its last argument asks for.
+fn journalctl(entries: &Entries, argv: &[String]) -> Output {
+    let asked = argv.last().and_then(|last| last.split_once('='));
+    let last = |entry: &Vec<(String, String)>| {
+        let (key, value) = entry.last()?;
+        Some(*key == asked?.0 && *value == asked?.1)
+    };
+    let found = entries.iter().find(|entry| last(entry) == Some(true));
+    let line = found.map(|entry| {
+        let mut line: BTreeMap<&str, &str> =
+            entry.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        line.insert("__REALTIME_TIMESTAMP", "1795167671000000");
+        serde_json::to_vec(&line).unwrap()
+    });
+    Output { code: Some(0), stdout: line.unwrap_or_default(), stderr: Vec::new() }
 }
 
 /// A unit in a state.

@@ -125,9 +125,18 @@ impl<'a> Stack<'a> {
         stack
     }
 
-    /// Whether every path crosses LUKS2, also when a header could not be read.
-    pub(super) fn is_all_luks2(&self) -> bool {
-        !self.luks2.is_empty() && !self.in_memory && self.open.is_empty() && self.strange.is_empty()
+    /// Why not every path crosses LUKS2, if so; also when a header could not be read, they do.
+    pub(super) fn lack(&self) -> Option<String> {
+        let open = self.open.first().map(|what| format!("it stands on {what}"));
+        let strange = || Some(format!("what is below it is not seen: {}", self.strange.first()?));
+        let in_memory = || self.in_memory.then(|| "it is kept in memory".to_owned());
+        let nothing = || self.luks2.is_empty().then(|| "it stands on nothing".to_owned());
+        open.or_else(strange).or_else(in_memory).or_else(nothing)
+    }
+
+    /// Whether nothing of it gets to a disk.
+    pub(super) fn is_all_in_memory(&self) -> bool {
+        self.in_memory && self.open.is_empty() && self.strange.is_empty()
     }
 
     pub(super) fn to_json(&self) -> Value {

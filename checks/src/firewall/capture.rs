@@ -1,13 +1,35 @@
 //! Taking down the ruleset that is there, as a baseline for a person to review.
 
-use super::FirewallBaseline;
 use super::limits::dynamic_accepts;
 use super::look::{Seen, look, nft};
+use super::{ChainOutline, FirewallBaseline, Outline};
+use crate::capture::Captured;
 use crate::{Host, HostError};
 
-/// The baseline by which this host's firewall is compliant. No table at all is an error: whether a machine
-/// needs no firewall is for a person to say.
-pub fn capture(host: &dyn Host) -> Result<FirewallBaseline, HostError> {
+/// The baseline by which this host's firewall is compliant. Without any table there is none: whether a
+/// machine needs no firewall is for a person to say.
+pub fn capture(host: &dyn Host) -> Captured<FirewallBaseline> {
+    let (seen, expected) = match take_down(host) {
+        Ok(taken) => taken,
+        Err(error) => return Captured::nothing(&error),
+    };
+    let timed = expected.dynamic_accepts.iter().map(|set| {
+        format!(
+            "{set} is filled while packets pass, or its elements end, and a rule accepts by it: who gets \
+             into it is let in, and its elements are not in the digest"
+        )
+    });
+    let unseen = seen.unseen.iter().map(|what| {
+        format!(
+            "nft {} does not print {what}: nobody can say whether it changes, and the ruleset here lacks it",
+            seen.nft
+        )
+    });
+    let remarks = open_hooks(&expected.tables).into_iter().chain(timed).chain(unseen).collect();
+    Captured { expected: Ok(expected), remarks }
+}
+
+fn take_down(host: &dyn Host) -> Result<(Seen, FirewallBaseline), HostError> {
     let before = host.ruleset_generation();
     let (generation, ruleset) = look(host, before);
     let ruleset = ruleset?;
@@ -24,17 +46,29 @@ pub fn capture(host: &dyn Host) -> Result<FirewallBaseline, HostError> {
         why: "it is not UTF-8".to_owned(),
     })?;
     let seen = Seen::of(&ruleset, |_| true);
-    Ok(FirewallBaseline {
+    let baseline = FirewallBaseline {
         sha256: seen.sha256,
         exclusive: false,
         dynamic_accepts: dynamic_accepts(&ruleset),
         ruleset: without_dynamic_elements(&text),
-        tables: seen.tables,
-    })
+        tables: seen.tables.clone(),
+    };
+    Ok((seen, baseline))
+}
+
+/// Where what no rule decides is let in: no chain that drops by its policy looks at incoming packets.
+fn open_hooks(tables: &Outline) -> Option<String> {
+    let drops = |chain: &ChainOutline| {
+        let at_input = |base: &String| base.contains(" hook input ");
+        chain.base.as_ref().is_some_and(at_input) && chain.policy.as_deref() == Some("drop")
+    };
+    let closed = tables.values().flat_map(|table| table.chains.values()).any(drops);
+    let remark = "no chain at the hook input has the policy drop: what no rule decides is let in";
+    (!closed).then(|| remark.to_owned())
 }
 
 /// nft's text without the elements of dynamic and timed sets: loading it must not bring back what was
-/// banned or let in long ago.
+/// banned or let in long ago. Its tabs become spaces, which TOML shows as they are.
 fn without_dynamic_elements(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut block = Block::default();
@@ -44,7 +78,9 @@ fn without_dynamic_elements(text: &str) -> String {
             block = Block::default();
         }
         if !block.drops(line) {
-            kept.push_str(line);
+            let text = line.trim_start_matches('\t');
+            kept.push_str(&"    ".repeat(line.len() - text.len()));
+            kept.push_str(text);
             kept.push('\n');
         }
     }
@@ -80,6 +116,6 @@ mod tests {
     fn only_the_elements_of_dynamic_and_timed_sets_are_left_out() {
         let text = "table inet f {\n\tset a {\n\t\ttype ipv4_addr\n\t\telements = { 1.1.1.1,\n\t\t\t     1.1.1.2 }\n\t}\n\n\tset b {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t\telements = { 2.2.2.2,\n\t\t\t     2.2.2.3 comment \"x }\",\n\t\t\t     2.2.2.4 }\n\t}\n\n\tmap c {\n\t\ttype ipv4_addr : verdict\n\t\ttimeout 1h\n\t\telements = { 3.3.3.3 : accept }\n\t}\n\n\tchain d {\n\t\taccept\n\t}\n}\n";
         let expected = "table inet f {\n\tset a {\n\t\ttype ipv4_addr\n\t\telements = { 1.1.1.1,\n\t\t\t     1.1.1.2 }\n\t}\n\n\tset b {\n\t\ttype ipv4_addr\n\t\tflags dynamic,timeout\n\t}\n\n\tmap c {\n\t\ttype ipv4_addr : verdict\n\t\ttimeout 1h\n\t}\n\n\tchain d {\n\t\taccept\n\t}\n}\n";
-        assert_eq!(without_dynamic_elements(text), expected);
+        assert_eq!(without_dynamic_elements(text), expected.replace('\t', "    "));
     }
 }

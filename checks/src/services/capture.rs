@@ -1,24 +1,32 @@
 //! The units of this host that are worth watching.
 
+use compliance_protocol::evidence::Finding;
 use compliance_protocol::name::{AbsPath, UnitName};
 
-use super::{CriticalUnit, ServicesBaseline};
+use super::{CriticalUnit, Failed, ServicesBaseline};
+use crate::capture::Captured;
 use crate::host::UnitState;
 use crate::{Host, HostError};
 
-/// The services that run now, or are up after having run, as a person may want them; for review.
-pub fn capture(host: &dyn Host) -> Result<ServicesBaseline, String> {
-    let mut units: Vec<_> = host
-        .all_units()
-        .map_err(|error| error.to_string())?
-        .iter()
-        .filter_map(|unit| worth_watching(host, unit))
-        .collect();
+/// The services that run now, or are up after having run, as a person may want them.
+pub fn capture(host: &dyn Host) -> Captured<ServicesBaseline> {
+    let all = match host.all_units() {
+        Ok(all) => all,
+        Err(error) => return Captured::nothing(&error),
+    };
+    let mut units: Vec<_> = all.iter().filter_map(|unit| worth_watching(host, unit)).collect();
     units.sort();
-    if units.is_empty() {
-        return Err("systemd runs no service that is worth watching".to_owned());
-    }
-    Ok(ServicesBaseline::new(units.into_iter().map(CriticalUnit::new).collect()))
+    let expected = if units.is_empty() {
+        Err("systemd runs no service that is worth watching".to_owned())
+    } else {
+        Ok(ServicesBaseline::new(units.into_iter().map(CriticalUnit::new).collect()))
+    };
+    let failed = Failed::of(host, &all, |_| false);
+    let remark = |failed: Finding| {
+        let Finding { subject, actual, .. } = failed;
+        format!("{subject}: {actual} right now. Repair it, or name it in ignore_failed")
+    };
+    Captured { expected, remarks: failed.findings().map(remark).collect() }
 }
 
 /// These come and go with what asks for them.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use compliance_checks::baseline::Baseline;
+use compliance_checks::capture::Captured;
 use compliance_checks::firewall::{
     ChainOutline, Facts, Firewall, FirewallBaseline, Outline, capture, judge,
 };
@@ -366,7 +367,10 @@ fn what_is_captured_is_compliant_at_once() {
     let host = host(GATEWAY);
     let text = include_str!("../fixtures/firewall/gateway.nft");
     install(&host, vec![printed(GATEWAY), printed(text), printed(GATEWAY)]);
-    let captured = capture(&host).unwrap();
+    let Captured { expected, remarks } = capture(&host);
+    let captured = expected.unwrap();
+    assert_eq!(remarks.len(), 1, "{remarks:?}");
+    assert!(remarks[0].starts_with("inet filter @knocked is filled"), "{remarks:?}");
     assert_eq!(captured.dynamic_accepts, ["inet filter @knocked"]);
     assert!(!captured.exclusive);
     assert_eq!(captured.tables.len(), 3);
@@ -379,8 +383,8 @@ fn what_is_captured_is_compliant_at_once() {
 #[test]
 fn a_machine_without_a_ruleset_is_not_captured() {
     let host = host(r#"{"nftables":[{"metainfo":{"version":"1.0.6","json_schema_version":1}}]}"#);
-    assert_eq!(capture(&host), Err(HostError::NotFound("a ruleset".to_owned())));
+    assert_eq!(capture(&host), Captured::nothing(&HostError::NotFound("a ruleset".to_owned())));
     host.set_ruleset(Err(HostError::Denied("x".to_owned())), &[]);
     install(&host, vec![failed(Some(1), "Operation not permitted")]);
-    assert_eq!(capture(&host), Err(HostError::Denied("the ruleset".to_owned())));
+    assert_eq!(capture(&host), Captured::nothing(&HostError::Denied("the ruleset".to_owned())));
 }

@@ -74,7 +74,7 @@ impl Machine for Ruleset {
 
     fn baseline() -> Value {
         static CAPTURED: LazyLock<Value> = LazyLock::new(|| {
-            let captured = firewall::capture(&Ruleset::default().host()).unwrap();
+            let captured = firewall::capture(&Ruleset::default().host()).expected.unwrap();
             json!({ "firewall": captured })
         });
         CAPTURED.clone()

@@ -51,5 +51,6 @@ pub(crate) fn head(path: &Path) -> Vec<u8> {
 
 /// Where the machine of that name is.
 pub(crate) fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/encryption").join(name)
+    let fixtures = "../checks/tests/fixtures/encryption";
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(fixtures).join(name)
 }

@@ -50,7 +50,9 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let asked = |intent: IntentId| round.concludes.contains(&intent);
         if let Some(doing) = self.doing.take_if(|doing| asked(doing.intent)) {
-            if doing.after_crash && round.now.at().is_none() && is_soon_after(doing.started, moment)
+            if doing.after_crash
+                && round.about.now.at().is_none()
+                && is_soon_after(doing.started, moment)
             {
                 self.unjudged = Some(doing.intent);
                 self.doing = Some(doing);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
+use compliance_checks::{Host, patching};
 use compliance_executor::config::Heal;
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, perform};
@@ -14,7 +15,7 @@ use compliance_executor::ledger::{Fact, Ledger, LedgerError};
 use compliance_executor::observe::Observer;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle};
+use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle, System};
 use compliance_protocol::feed::{FeedHead, Ticket};
 use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::name::Id;
@@ -247,9 +248,10 @@ impl Rig {
     pub(crate) fn run(&mut self, job: Job) {
         match job {
             Job::Round(round) => {
-                let baseline: Result<&Baseline, &str> =
-                    round.baseline.as_deref().map_err(String::as_str);
-                let observed = self.observer.observe(&*self.host, baseline, &round.about);
+                let baseline = round.baseline.as_ref().map_err(String::as_str);
+                let host: Arc<dyn Host> = self.host.clone();
+                let observed = self.observer.observe(&host, baseline, &round.about);
+                self.engine.system_seen(patching::system(&*self.host));
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
@@ -313,9 +315,9 @@ fn told(bundles: impl Iterator<Item = Bundle>) -> Vec<(Outcome, String)> {
     bundles.map(|bundle| (bundle.outcome, bundle.reason)).collect()
 }
 
-/// Summaries of rounds, and states that are as they should be or that no check looks at yet.
+/// Summaries of rounds, and first states that are as they should be, do not apply, or cannot be seen.
 fn is_plain(bundle: &Bundle) -> bool {
-    ["round", "unknown", "compliant"].contains(&bundle.reason.as_str())
+    ["round", "unknown", "compliant", "not_applicable"].contains(&bundle.reason.as_str())
 }
 
 /// All evidence of the ledger at `path`, verified and in one chain.
@@ -421,6 +423,7 @@ pub(crate) fn try_start(
             epoch: trust.epoch,
             mode: Mode::Direct,
             reseller: None,
+            system: System::default(),
             boot_id: format!("00000000-0000-4000-8000-0000000000{boot:02x}").parse().unwrap(),
             key: keys.evidence,
         },

@@ -21,6 +21,9 @@ use compliance_testkit::{FakePlane, OrderForm};
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// What tells the machine from others, where it is not NixOS.
+pub(crate) const MACHINE_ID: &str = "00000000000000000000000000000042";
+
 /// How long anything may take before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -120,7 +123,7 @@ impl Site {
         fs::create_dir(site.path("job")).unwrap();
         site.write("job/run", JOB.as_bytes());
         fs::set_permissions(site.path("job/run"), fs::Permissions::from_mode(0o755)).unwrap();
-        site.write("machine-id", b"00000000000000000000000000000042\n");
+        site.write("machine-id", format!("{MACHINE_ID}\n").as_bytes());
         site.write("executor.toml", site.config(nix::unistd::getuid().as_raw()).as_bytes());
         site.write("baseline.dsse.json", &site.baseline());
         site
@@ -139,8 +142,7 @@ impl Site {
     fn baseline(&self) -> Vec<u8> {
         let keys = &self.plane.keys;
         let mut baseline = keys.baseline();
-        baseline.bound_to =
-            Binding::MachineIdSha256(Digest::of(b"00000000000000000000000000000042"));
+        baseline.bound_to = Binding::MachineIdSha256(Digest::of(MACHINE_ID.as_bytes()));
         let path = |name| self.path(name).to_str().unwrap().to_owned();
         let job = |like: &BackupJob| BackupJob {
             status_file: path("job/records.json").parse().unwrap(),

@@ -27,6 +27,8 @@ use crate::identity::Peer;
 use crate::problem::Problem;
 use crate::tls::Tls;
 
+use super::crowd::Crowd;
+
 /// As many connections a listener has at once; more wait in the kernel.
 const CONNECTIONS: usize = 4096;
 /// How long a client may take to shake hands.
@@ -54,6 +56,7 @@ pub(super) struct Doorway {
     pub(super) entrance: Entrance,
     pub(super) routes: Router,
     pub(super) now: Clock,
+    pub(super) crowd: Crowd,
 }
 
 /// Accepts connections until `closed`, and returns when all of them have ended.
@@ -71,6 +74,8 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((tcp, address)) => {
+                // An answer is written at once, and the next segment need not wait for its acknowledgement.
+                let _ = tcp.set_nodelay(true);
                 let (doorway, closed) = (Arc::clone(&doorway), closed.clone());
                 connections.spawn(async move { doorway.enter(tcp, address, closed).await });
             }
@@ -101,7 +106,13 @@ impl Doorway {
                     }
                 };
                 match Peer::of(&certificate, tenant) {
-                    Ok(peer) => self.serve(stream, address, Some(peer), closed).await,
+                    Ok(peer) => match self.crowd.enter(&peer.identity) {
+                        Some(_place) => self.serve(stream, address, Some(peer), closed).await,
+                        None => {
+                            let identity = &peer.identity;
+                            tracing::debug!(%identity, "a client with too many connections was refused");
+                        }
+                    },
                     Err(error) => {
                         tracing::warn!(peer = %address, reason = %error, "client refused");
                     }

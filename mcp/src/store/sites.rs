@@ -3,6 +3,7 @@
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Outcome, State};
 use compliance_protocol::name::Site;
+use compliance_protocol::order::MAX_JUMP;
 use compliance_protocol::time::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 
@@ -98,7 +99,8 @@ impl View<'_> {
     }
 
     /// The orders issued to a site in its current epoch: the highest of what is here and of what its
-    /// signed evidence says, so that a restored backup reuses no sequence.
+    /// signed evidence says, so that a restored backup reuses no sequence. Evidence is believed as far as an
+    /// appliance takes a jump: one that lies cannot use up all sequences of its site.
     pub fn issued(&self, site: &SiteRow) -> Result<Issued, StoreError> {
         let key = params![site.key, int(site.epoch)];
         let here = self
@@ -116,6 +118,7 @@ impl View<'_> {
                  WHERE site = ?1 AND epoch = ?2",
             )?
             .query_row(key, |row| number(row, 0))?;
+        let signed = signed.min(here.map_or(0, |(sequence, _)| sequence) + MAX_JUMP);
         match here {
             Some((sequence, payload)) if sequence >= signed => {
                 Ok(Issued { highest: sequence, payload_sha256: Some(payload) })

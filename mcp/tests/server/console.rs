@@ -143,12 +143,16 @@ async fn hostile_text_is_shown_as_text() {
     mcp.upload(&appliance, &[signed], 0).await;
     let session = mcp.session().await;
     let details = format!("/sites/clinic-a/evidence/{}/1", ledger.id);
-    for path in ["/", "/sites/clinic-a", &details] {
+    for path in ["/sites/clinic-a", &details] {
         let page = mcp.browse(path, Some(&session)).await;
         assert_eq!(page.status, StatusCode::OK);
         is_hardened(&page);
         assert!(page.text().contains("&#60;script&#62;"), "{}", page.text());
     }
+    // What is no name of a check has no place on the board.
+    let board = mcp.browse("/", Some(&session)).await;
+    is_hardened(&board);
+    assert!(!board.text().contains("alert"), "{}", board.text());
 }
 
 #[tokio::test]
