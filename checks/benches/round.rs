@@ -1,7 +1,8 @@
 //! What the checks cost on this machine: each alone and all six as a round, cold and warm, beside the same
 //! six as a shell script. `cargo bench -p compliance-checks --bench round`
 //!
-//! What cannot be seen here is timed as well: the last column says what the check came to.
+//! What cannot be seen here is timed as well: the last column says what the check came to. Links as NixOS has
+//! them are in a folder, if this is no NixOS; `round/machine` gives it systemd, journald and a ruleset.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,6 +14,8 @@
 
 #[path = "round/counted.rs"]
 mod counted;
+#[path = "round/nixos.rs"]
+mod nixos;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -50,6 +53,9 @@ const CHECKS: [(&str, Make); 6] = [
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     back_up(folder.path());
+    if !Path::new("/run/current-system").exists() {
+        nixos::install(folder.path());
+    }
     // A file that is younger than that is read again in each round.
     std::thread::sleep(Duration::from_millis(2100));
     let baseline = capture(folder.path());

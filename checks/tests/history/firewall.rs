@@ -1,4 +1,4 @@
-//! The ruleset of a NixOS machine.
+//! The ruleset of a NixOS machine, less some chains.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,6 +15,9 @@ use super::{Event, Machine};
 
 const NFT: &str = "/usr/sbin/nft";
 
+/// Chains and sets where nothing happens.
+const ELSEWHERE: [&str; 4] = ["rpfilter", "rpfilter-allow", "input-allow", "temp-ports"];
+
 pub(super) struct Ruleset {
     uptime: Span,
     generation: u32,
@@ -26,7 +29,9 @@ impl Default for Ruleset {
         static LISTED: LazyLock<Vec<Value>> = LazyLock::new(|| {
             let listing = include_str!("../fixtures/firewall/nixos.1.1.3.json");
             let mut listing: BTreeMap<String, Vec<Value>> = serde_json::from_str(listing).unwrap();
-            listing.remove("nftables").unwrap()
+            let mut objects = listing.remove("nftables").unwrap();
+            objects.retain(|object| !ELSEWHERE.iter().any(|name| is_of(object, name)));
+            objects
         });
         Self { uptime: Span::from_hours(1), generation: 7, objects: LISTED.clone() }
     }
@@ -75,47 +80,12 @@ impl Machine for Ruleset {
         CAPTURED.clone()
     }
 
+    /// Several changes come between two rounds.
     fn live(&mut self, event: Event) {
-        let n = event.amount;
-        match event.one_of(6) {
-            0 => {
-                self.uptime = Span::from_millis(self.uptime.as_millis() + i64::from(n % 10_000_000))
-            }
-            // Loaded again: all handles are others.
-            1 => {
-                for (i, object) in self.objects.iter_mut().enumerate().skip(1) {
-                    let body = object.as_object_mut().unwrap().values_mut().next().unwrap();
-                    body["handle"] = json!(i as u64 + u64::from(n));
-                }
-            }
-            2 => {
-                for set in self.bodies("set").filter(|set| set["name"] == "mcp4") {
-                    set["elem"] = json!([{ "elem": { "val": "203.0.113.9", "timeout": 3600, "expires": n % 3600 } }]);
-                }
-            }
-            3 => {
-                for set in self.bodies("set").filter(|set| set["name"] == "resolvers") {
-                    set["elem"].as_array_mut().unwrap().rotate_left(1);
-                }
-            }
-            // Traffic.
-            4 => {
-                for rule in self.bodies("rule") {
-                    for statement in rule["expr"].as_array_mut().unwrap() {
-                        if statement.get("counter").is_some() {
-                            *statement =
-                                json!({ "counter": { "packets": n, "bytes": u64::from(n) * 60 } });
-                        }
-                    }
-                }
-            }
-            // The tables came in another order.
-            _ => {
-                let second = self.positions(|object| object.get("table").is_some())[1];
-                self.objects[1..].rotate_left(second - 1);
-            }
+        for n in 0..=event.below(4) {
+            let (kind, amount) = (event.kind.rotate_left(3 * n), event.amount.rotate_left(8 * n));
+            self.change(Event { kind, amount });
         }
-        self.generation += 1;
     }
 
     fn harm(&mut self, kind: usize, event: Event) {
@@ -160,4 +130,57 @@ impl Machine for Ruleset {
     fn uptime(&self) -> Span {
         self.uptime
     }
+}
+
+impl Ruleset {
+    /// Changes nothing that is allowed.
+    fn change(&mut self, event: Event) {
+        let n = event.amount;
+        match event.one_of(6) {
+            0 => {
+                let later = self.uptime.as_millis() + i64::from(n % 10_000_000);
+                self.uptime = Span::from_millis(later);
+                return;
+            }
+            // Loaded again: all handles are others.
+            1 => {
+                for (i, object) in self.objects.iter_mut().enumerate().skip(1) {
+                    let body = object.as_object_mut().unwrap().values_mut().next().unwrap();
+                    body["handle"] = json!(i as u64 + u64::from(n));
+                }
+            }
+            2 => {
+                for set in self.bodies("set").filter(|set| set["name"] == "mcp4") {
+                    set["elem"] = json!([{ "elem": { "val": "203.0.113.9", "timeout": 3600, "expires": n % 3600 } }]);
+                }
+            }
+            3 => {
+                for set in self.bodies("set").filter(|set| set["name"] == "resolvers") {
+                    set["elem"].as_array_mut().unwrap().rotate_left(1);
+                }
+            }
+            // Traffic.
+            4 => {
+                for rule in self.bodies("rule") {
+                    for statement in rule["expr"].as_array_mut().unwrap() {
+                        if statement.get("counter").is_some() {
+                            *statement =
+                                json!({ "counter": { "packets": n, "bytes": u64::from(n) * 60 } });
+                        }
+                    }
+                }
+            }
+            // The tables came in another order.
+            _ => {
+                let second = self.positions(|object| object.get("table").is_some())[1];
+                self.objects[1..].rotate_left(second - 1);
+            }
+        }
+        self.generation += 1;
+    }
+}
+
+fn is_of(object: &Value, name: &str) -> bool {
+    let body = object.as_object().unwrap().values().next().unwrap();
+    body["name"] == name || body["chain"] == name
 }
