@@ -132,6 +132,11 @@ impl FakeHost {
         self.install_called(path, Box::new(move |_, files| program(files)));
     }
 
+    /// Removes a program.
+    pub fn remove_program(&self, path: &str) {
+        self.state.lock().unwrap().programs.remove(path);
+    }
+
     /// Installs a program that looks at how it was called.
     pub fn install_called(&self, path: &str, program: CalledProgram) {
         self.state.lock().unwrap().programs.insert(path.to_owned(), program);
