@@ -1,7 +1,7 @@
 //! Permits: the one place where permission to change the host is made. Pure.
 //!
 //! A [`Permit`] comes from an order whose exact signed bytes were verified, or from the local policy for a
-//! drift that the executor itself has just observed; from nothing else.
+//! drift that the executor itself has just observed; from nothing else. What was permitted may be taken back.
 
 use compliance_checks::CheckId;
 use compliance_checks::backups::BackupJob;
