@@ -8,6 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::indexing_slicing,
     missing_docs
 )]
 #![allow(clippy::disallowed_methods)] // It measures time, waits, and runs a shell script.
@@ -37,7 +38,7 @@ use serde_json::{Value, json};
 
 const COLD: usize = 20;
 const WARM: usize = 200;
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 type Make = fn() -> Box<dyn Check>;
 
@@ -111,7 +112,11 @@ fn hour(baseline: &Arc<Baseline>) -> Cost {
     }
     let children =
         f64::from(u32::try_from(counted::total() - started).unwrap()) / f64::from(ROUNDS);
-    Cost { wall: before.0.elapsed() / ROUNDS, cpu: (cpu() - before.1) / ROUNDS, children }
+    Cost {
+        wall: before.0.elapsed() / ROUNDS,
+        cpu: cpu().saturating_sub(before.1) / ROUNDS,
+        children,
+    }
 }
 
 struct Cost {
@@ -134,7 +139,7 @@ fn measure<T>(times: usize, make: impl Fn() -> T, mut run: impl FnMut(&mut T)) -
             let mut subject = make();
             let (children, before) = (counted::total(), (Instant::now(), cpu()));
             run(&mut subject);
-            (before.0.elapsed(), cpu() - before.1, counted::total() - children)
+            (before.0.elapsed(), cpu().saturating_sub(before.1), counted::total() - children)
         })
         .collect();
     let children = costs.iter().map(|cost| cost.2).max().unwrap();

@@ -7,6 +7,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::assigning_clones,     // These are short words,
+    clippy::format_push_string,   // and short tables.
     missing_docs
 )]
 

@@ -39,5 +39,8 @@ pub(crate) fn placed(path: &AbsPath) -> AbsPath {
 /// The path by which a check knows what is at `path`.
 pub(crate) fn known(path: AbsPath) -> AbsPath {
     let inside = ROOT.get().and_then(|root| path.as_str().strip_prefix(root));
-    inside.map_or_else(|| path.clone(), |inside| inside.parse().unwrap())
+    match inside {
+        Some(inside) => inside.parse().unwrap(),
+        None => path,
+    }
 }

@@ -97,7 +97,8 @@ impl Machine for Ruleset {
                 input["policy"] = json!("accept");
             }
             2 => {
-                self.objects[rule]["rule"]["expr"] = json!([{ "accept": null }, { "accept": null }])
+                self.objects[rule]["rule"]["expr"] =
+                    json!([{ "accept": null }, { "accept": null }]);
             }
             3 => {
                 let accept = self.objects[rule].clone();
