@@ -104,6 +104,23 @@ pub fn rate(attempts: &[Attempt], min_interval: Span, now: Timestamp) -> Gate {
     }
 }
 
+/// Why something waits, by the first closed gate, as the documentation names it.
+pub fn hold_reason(gates: &[Gate]) -> &'static str {
+    match gates.iter().find(|gate| !gate.is_open()).map(|gate| gate.gate) {
+        Some(GateName::Clock) => "clock_unknown",
+        Some(GateName::Window) => "outside_window",
+        Some(GateName::Busy) => "busy",
+        Some(GateName::Head) => "not_connected",
+        Some(GateName::Pause) => "paused",
+        Some(GateName::Policy) => "policy",
+        Some(GateName::Quarantine) => "quarantined",
+        Some(GateName::Shutdown) => "shutdown_scheduled",
+        Some(GateName::Space) => "no_space",
+        Some(GateName::Switch) => "somebody_switches",
+        Some(GateName::Rate) | None => "rate_limited",
+    }
+}
+
 /// When the closed gates may all be open, if they say.
 pub fn opens(gates: &[Gate]) -> Option<Timestamp> {
     gates.iter().filter(|gate| !gate.is_open()).filter_map(|gate| gate.until).max()

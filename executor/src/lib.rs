@@ -3,6 +3,7 @@
 //! It speaks to the agent over a Unix socket and to nobody else; there is no HTTP, no TLS and no name
 //! resolution in its dependency tree.
 
+pub mod activation;
 pub mod admit;
 pub mod at_the_box;
 pub mod authorise;

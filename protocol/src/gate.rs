@@ -26,12 +26,22 @@ pub enum GateName {
     Busy,
     /// The time is trusted.
     Clock,
+    /// The control plane was heard of lately.
+    Head,
     /// Healing is not paused.
     Pause,
     /// The policy allows this check to heal, and the breaker has not tripped.
     Policy,
+    /// The system did not fail lately.
+    Quarantine,
     /// Not more often than the limit.
     Rate,
+    /// The machine is not about to go down.
+    Shutdown,
+    /// There is room for what is to come.
+    Space,
+    /// Nobody is switching to another system, and what runs and boots can be seen.
+    Switch,
     /// The maintenance window is open.
     Window,
 }

@@ -73,6 +73,12 @@ impl Span {
     pub const fn as_millis(self) -> i64 {
         self.0
     }
+
+    /// This much and `more`; the ends of the range are not passed.
+    #[must_use]
+    pub const fn plus(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
 }
 
 impl fmt::Display for Span {

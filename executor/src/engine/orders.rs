@@ -3,7 +3,7 @@
 use compliance_protocol::envelope::Verified;
 use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
 use compliance_protocol::feed::FeedHead;
-use compliance_protocol::gate::{Gate, GateName};
+use compliance_protocol::gate::Gate;
 use compliance_protocol::order::{Order, Refusal};
 use compliance_protocol::time::{Span, Timestamp};
 
@@ -211,7 +211,7 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let closed: Vec<_> = asked.iter().filter(|gate| !gate.is_open()).collect();
-        let reason = hold_reason(&closed);
+        let reason = gates::hold_reason(&asked);
         if row.hold.as_deref() == Some(reason) {
             return Ok(());
         }
@@ -322,17 +322,5 @@ fn trigger_of(order: &Identified) -> Trigger {
         order_id: Some(order.header().id),
         order_sequence: Some(order.header().sequence),
         order_sha256: Some(order.payload_sha256()),
-    }
-}
-
-/// The reason of a deferral: the first closed gate, named as in the documentation.
-fn hold_reason(closed: &[&Gate]) -> &'static str {
-    match closed.first().map(|gate| gate.gate) {
-        Some(GateName::Clock) => "clock_unknown",
-        Some(GateName::Window) => "outside_window",
-        Some(GateName::Busy) => "busy",
-        Some(GateName::Pause) => "paused",
-        Some(GateName::Policy) => "policy",
-        Some(GateName::Rate) | None => "rate_limited",
     }
 }

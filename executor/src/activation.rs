@@ -1,0 +1,321 @@
+//! Activating a system, as a pure state machine: what is known so far, and what is to be done next.
+//!
+//! An [`Activation`] takes [`Event`]s and answers with the one [`Action`] that is to follow. Whoever drives it
+//! puts the new value on disk first, performs the action then, and hands back what came of it. No event says
+//! how a command ended: after each effect the machine looks, and goes by what it sees. So a start after a crash
+//! needs nothing of its own: it looks, too.
+//!
+//! What the boot loader starts by default changes last, when the new system has proven itself.
+
+mod deadman;
+mod health;
+mod limits;
+mod preflight;
+mod quarantine;
+mod resume;
+mod sight;
+mod step;
+mod trial;
+mod undo;
+
+pub use deadman::{Verdict as DeadManVerdict, verdict as deadman_verdict};
+pub use health::Health;
+pub use limits::{Limits, LimitsError};
+pub use preflight::{Facts, Loader, Plan, Room};
+pub use quarantine::{QUARANTINE, Quarantine, Quarantined};
+pub use sight::{DeadMan, Decision, Sight};
+pub use step::step;
+pub use undo::{Undo, Why};
+
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::Outcome;
+use compliance_protocol::gate::Gate;
+use compliance_protocol::name::{FlakeRef, Id, NarHash, StorePath};
+use compliance_protocol::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// One activation. All times in it are `CLOCK_BOOTTIME` of the boot in which its phase began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activation {
+    /// Names its dead-man and its decision.
+    pub id: Id,
+    /// What is to be activated.
+    pub target: Target,
+    /// How long each part may take.
+    pub limits: Limits,
+    /// Whether it can be switched to while running; set by the plan.
+    pub class: Class,
+    /// How things were before; set when everything was ready.
+    pub before: Option<Before>,
+    /// When the dead-man acts at the earliest, from when it is about to be armed.
+    pub deadman_at: Option<Span>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Span,
+}
+
+/// What is to be activated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// The system's closure.
+    pub system: StorePath,
+    /// Its NAR hash, if the order names it.
+    pub nar_hash: Option<NarHash>,
+    /// Where to build it; `None`: it is here, or comes from a substituter.
+    pub flake: Option<FlakeRef>,
+    /// The baseline that belongs to it, if another one than now.
+    pub baseline_sha256: Option<Digest>,
+}
+
+/// How a system is changed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// While running.
+    Live,
+    /// By a boot that is tried once.
+    Reboot,
+}
+
+/// How things were before anything was done, and are to be again when it does not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// The running system.
+    pub system: StorePath,
+    /// What the system profile named.
+    pub profile: StorePath,
+    /// What the boot loader started by default.
+    pub default: StorePath,
+    /// What was wrong already.
+    pub health: Health,
+}
+
+/// Where an activation stands. Each is on disk before what it stands for is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Asking whether to begin at all.
+    Preflight,
+    /// Fetching or building.
+    Realising,
+    /// Letting the new system say what it would do.
+    Planning,
+    /// Asking again, since fetching may have taken hours.
+    Ready,
+    /// Having the first process of the machine promise to undo.
+    Arming {
+        /// How often that was tried.
+        tries: u8,
+        /// Not to be begun later.
+        start_by: Span,
+    },
+    /// The new system is being switched to.
+    Testing {
+        /// It is hung, if it has not ended by then.
+        until: Span,
+    },
+    /// The new system runs, and is watched.
+    Proving(Proof),
+    /// It has proven itself; that is being put where the dead-man looks.
+    Deciding(Proof),
+    /// Decided: the dead-man is called off.
+    Disarming {
+        /// How often that was tried.
+        tries: u8,
+    },
+    /// Making it what the machine boots.
+    Persisting {
+        /// How often that was tried.
+        tries: u8,
+        /// Undone, if it has not succeeded by then.
+        until: Span,
+    },
+    /// Giving the boot loader the new system to start once.
+    Staging {
+        /// How often that was tried.
+        tries: u8,
+        /// Not to be begun later.
+        start_by: Span,
+    },
+    /// The machine is to go down and to come up with the new system.
+    Rebooting {
+        /// Something is wrong, if it has not gone down by then.
+        until: Span,
+    },
+    /// The machine has booted since.
+    Returned {
+        /// Where it stood before.
+        was: Box<Self>,
+        /// It was not seen which system runs, if not by then.
+        until: Span,
+    },
+    /// Putting everything back.
+    Undoing(Undo),
+    /// Over, but for the dead-man.
+    Leaving {
+        /// How it ended.
+        ending: Ending,
+        /// How often the dead-man was called off.
+        tries: u8,
+        /// Not to be waited for longer.
+        until: Span,
+    },
+    /// Over.
+    Ended,
+}
+
+/// How far the proof is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Since when the new system runs.
+    pub since: Span,
+    /// To be complete by then, so that the dead-man does not act amid the decision.
+    pub until: Span,
+    /// How many looks in a row found nothing worse than before.
+    pub good: u8,
+    /// How many verified feed heads answered a ticket that was given since.
+    pub heads: u8,
+    /// How often it could not be decided.
+    pub undecided: u8,
+}
+
+/// What has happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It is to begin.
+    Begin,
+    /// The executor has started again.
+    Restarted {
+        /// In the boot in which the phase began.
+        same_boot: bool,
+    },
+    /// Answers [`Action::Preflight`].
+    Facts(Box<Facts>),
+    /// Answers [`Action::Realise`]: which closure there is now, or why none.
+    Realised(Result<StorePath, String>),
+    /// Answers [`Action::Plan`].
+    Planned(Plan),
+    /// An effect has ended, however; or the time to wait is over.
+    Done,
+    /// Answers [`Action::Look`].
+    Seen(Box<Sight>),
+    /// Answers [`Action::Decide`]: what is decided, whoever did; `None` if that can be neither written nor read.
+    Decided(Option<Decision>),
+    /// A feed head was verified, for a ticket given at this time.
+    Head {
+        /// When the ticket was given.
+        asked: Span,
+    },
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the gates and gather the facts.
+    Preflight,
+    /// Fetch or build the target, and keep it from being collected.
+    Realise,
+    /// Run the target's `check` and `dry-activate`, and see of which class it is.
+    Plan,
+    /// Arm the dead-man: after [`Limits::deadman`], it undoes.
+    Arm,
+    /// Switch to that system while running, in the transient unit.
+    Test(Which),
+    /// See how things are.
+    Look {
+        /// With all six checks.
+        health: bool,
+    },
+    /// Decide, unless it is decided.
+    Decide(Decision),
+    /// Call the dead-man off.
+    Disarm,
+    /// Let the system profile name that system.
+    SetProfile(Which),
+    /// Let the boot loader start that system by default.
+    InstallBoot(Which),
+    /// Let the boot loader start the target once, leaving its default alone.
+    TryOnce,
+    /// Have the boot loader forget what it was to try.
+    ForgetOnce,
+    /// Restart the machine.
+    Reboot,
+    /// Hand in [`Event::Done`] then.
+    Wait {
+        /// When.
+        until: Span,
+    },
+    /// It is over: put this on record, and the intent off it, in one transaction.
+    End(Ending),
+}
+
+/// One of the two systems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// What was there before.
+    Before,
+    /// What is to be activated.
+    Next,
+}
+
+/// How an activation ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// As what.
+    pub outcome: Outcome,
+    /// Why, for machines.
+    pub reason: String,
+    /// Why, for people.
+    pub detail: String,
+    /// The target is not to be tried again for [`QUARANTINE`].
+    pub quarantine: bool,
+    /// What held it up, if it was deferred.
+    pub gates: Vec<Gate>,
+    /// When to try again, if it was deferred and that is known.
+    pub retry_after: Option<Timestamp>,
+}
+
+impl Ending {
+    fn new(outcome: Outcome, reason: &str, detail: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            reason: reason.to_owned(),
+            detail: detail.into(),
+            quarantine: false,
+            gates: Vec::new(),
+            retry_after: None,
+        }
+    }
+}
+
+impl Activation {
+    /// One that has not begun.
+    pub fn new(id: Id, target: Target, limits: Limits, now: Span) -> Self {
+        let (class, phase) = (Class::Live, Phase::Preflight);
+        let (before, deadman_at) = (None, None);
+        Self { id, target, limits, class, before, deadman_at, phase, since: now }
+    }
+
+    /// The phase's name, for people and machines.
+    pub fn phase_name(&self) -> &'static str {
+        match &self.phase {
+            Phase::Preflight | Phase::Ready => "preflight",
+            Phase::Realising => "realising",
+            Phase::Planning => "planning",
+            Phase::Arming { .. } => "arming",
+            Phase::Testing { .. } => "testing",
+            Phase::Proving(_) => "proving",
+            Phase::Deciding(_) | Phase::Disarming { .. } => "deciding",
+            Phase::Persisting { .. } => "persisting",
+            Phase::Staging { .. } => "staging",
+            Phase::Rebooting { .. } | Phase::Returned { .. } => "rebooting",
+            Phase::Undoing(_) => "undoing",
+            Phase::Leaving { .. } | Phase::Ended => "ending",
+        }
+    }
+
+    fn enter(&mut self, phase: Phase, now: Span) {
+        self.phase = phase;
+        self.since = now;
+    }
+}

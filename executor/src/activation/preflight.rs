@@ -1,0 +1,161 @@
+//! Whether to begin: nothing that is not known counts as good.
+
+use compliance_protocol::evidence::Outcome;
+use compliance_protocol::gate::{Gate, GateName};
+use compliance_protocol::time::Span;
+
+use super::{Activation, Before, Class, Ending, Sight};
+use crate::gates;
+
+/// A feed head must have been verified within this time, or else a lost connection would be blamed on the
+/// new system.
+const HEARD: Span = Span::from_secs(900);
+
+/// What is known before anything is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The answers of the executor's own gates: clock, window, policy and so on.
+    pub gates: Vec<Gate>,
+    /// The machine, health included.
+    pub sight: Sight,
+    /// How long ago a feed head was verified, if one was in this boot.
+    pub last_head: Option<Span>,
+    /// Whether the machine is about to go down.
+    pub shutdown: Option<bool>,
+    /// Whether the dead-man of another activation is still about.
+    pub other_deadman: Option<bool>,
+    /// Room in the store.
+    pub store: Option<Room>,
+    /// Room for what boots.
+    pub boot: Option<Room>,
+    /// What the boot loader can do.
+    pub loader: Loader,
+}
+
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that are free.
+    pub free: u64,
+    /// Bytes that are needed.
+    pub needed: u64,
+}
+
+/// What the boot loader can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// Start a system once, and the default again after that.
+    TriesOnce,
+    /// Not that; or nobody knows.
+    DefaultOnly,
+}
+
+/// What the new system says it would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// It can be switched to in this way.
+    Can(Class),
+    /// It cannot be switched to, or it would be a mistake.
+    Cannot {
+        /// Why, for machines.
+        reason: &'static str,
+        /// Why, for people.
+        detail: String,
+    },
+}
+
+/// What the facts come to.
+pub(super) enum Readiness {
+    Ready(Box<Before>),
+    Over(Ending),
+}
+
+/// Whether `activation` can go on, and if so how things are before it.
+pub(super) fn judge(activation: &Activation, facts: Facts) -> Readiness {
+    let mut gates = facts.gates;
+    gates.push(switch(&facts.sight, facts.other_deadman));
+    gates.push(shutdown(facts.shutdown));
+    gates.push(heard(facts.last_head));
+    gates.push(space("the store", facts.store));
+    gates.push(space("what boots", facts.boot));
+    if !gates.iter().all(Gate::is_open) {
+        return Readiness::Over(deferred(gates));
+    }
+    if activation.class == Class::Reboot && facts.loader != Loader::TriesOnce {
+        let detail = "this system has to be booted, and the boot loader cannot try one once";
+        return Readiness::Over(Ending::new(Outcome::Rejected, "loader_cannot_try_once", detail));
+    }
+    let Sight {
+        running: Some(system), profile: Some(profile), default: Some(default), health, ..
+    } = facts.sight
+    else {
+        return Readiness::Over(deferred(gates));
+    };
+    let next = &activation.target.system;
+    if [&system, &profile, &default].iter().all(|it| *it == next) {
+        let detail = format!("{next} runs already, and is what boots");
+        return Readiness::Over(Ending::new(Outcome::Success, "already_active", detail));
+    }
+    let Some(health) = health else { return Readiness::Over(deferred(gates)) };
+    Readiness::Ready(Box::new(Before { system, profile, default, health }))
+}
+
+/// Not now, because of the gates that are not open.
+pub(super) fn deferred(gates: Vec<Gate>) -> Ending {
+    let closed = gates.iter().filter(|gate| !gate.is_open()).map(|gate| gate.why.as_str());
+    let detail = closed.collect::<Vec<_>>().join("; ");
+    let retry_after = gates::opens(&gates);
+    let reason = gates::hold_reason(&gates);
+    Ending { gates, retry_after, ..Ending::new(Outcome::Deferred, reason, detail) }
+}
+
+/// Whether nobody else is at it, and all can be seen that has to be judged later.
+fn switch(sight: &Sight, other_deadman: Option<bool>) -> Gate {
+    let unknown = |what: &str| Gate::unknown(GateName::Switch, format!("{what} cannot be seen"));
+    let closed = |why: &str| Gate::closed(GateName::Switch, why, None);
+    match (sight.switching, other_deadman) {
+        (None, _) => unknown("whether somebody is switching the system"),
+        (_, None) => unknown("whether an earlier activation is still being undone"),
+        (Some(true), _) => closed("somebody is switching the system"),
+        (_, Some(true)) => closed("the dead-man of an earlier activation is still about"),
+        _ if sight.running.is_none() => unknown("which system runs"),
+        _ if sight.profile.is_none() => unknown("which system the profile names"),
+        _ if sight.default.is_none() => unknown("which system boots by default"),
+        _ if sight.health.is_none() => unknown("what is wrong already"),
+        _ => Gate::open(GateName::Switch, "nobody is switching the system"),
+    }
+}
+
+fn shutdown(shutdown: Option<bool>) -> Gate {
+    match shutdown {
+        None => Gate::unknown(GateName::Shutdown, "whether a shutdown is scheduled is not known"),
+        Some(true) => Gate::closed(GateName::Shutdown, "a shutdown is scheduled", None),
+        Some(false) => Gate::open(GateName::Shutdown, "no shutdown is scheduled"),
+    }
+}
+
+fn heard(last_head: Option<Span>) -> Gate {
+    match last_head {
+        Some(age) if age <= HEARD => {
+            Gate::open(GateName::Head, format!("a feed head was verified {age} ago"))
+        }
+        Some(age) => {
+            let why = format!("the last feed head was verified {age} ago, which is over {HEARD}");
+            Gate::closed(GateName::Head, why, None)
+        }
+        None => {
+            Gate::closed(GateName::Head, "no feed head was verified since the machine booted", None)
+        }
+    }
+}
+
+fn space(place: &str, room: Option<Room>) -> Gate {
+    match room {
+        None => Gate::unknown(GateName::Space, format!("how much room {place} has is not known")),
+        Some(Room { free, needed }) if free < needed => {
+            let why = format!("{place} needs {needed} bytes and has {free}");
+            Gate::closed(GateName::Space, why, None)
+        }
+        Some(_) => Gate::open(GateName::Space, format!("{place} has room")),
+    }
+}
