@@ -85,6 +85,8 @@ pub struct Circumstances<'a> {
     pub dry_run: bool,
     /// The maintenance windows.
     pub windows: &'a Windows,
+    /// There is no room on the disk.
+    pub disk_full: bool,
     /// What is being done, if anything.
     pub doing: Option<&'a str>,
     /// The trusted time.
@@ -129,7 +131,7 @@ pub fn order(
             return Err((Refusal::Policy, detail));
         }
         Task::Change { effect, disruptive } => {
-            let mut asked = vec![gates::clock(about.now)];
+            let mut asked = vec![gates::clock(about.now), gates::space(about.disk_full)];
             if disruptive && order.value().when == When::Window {
                 asked.push(gates::window(about.windows, about.now));
             }
@@ -236,7 +238,7 @@ pub fn heal(
     if disruptive {
         asked.push(gates::window(about.windows, about.now));
     }
-    asked.push(gates::busy(about.doing));
+    asked.extend([gates::space(about.disk_full), gates::busy(about.doing)]);
     Some(decide(effect, asked, about.dry_run))
 }
 

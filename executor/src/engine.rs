@@ -36,6 +36,7 @@ use crate::documents::Machine;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
 use crate::observe::Observed;
+use crate::reserve::Space;
 use doing::Doing;
 
 /// Something to be done outside the engine.
@@ -99,6 +100,7 @@ pub struct Engine {
     windows: Windows,
     heal: Heal,
     dry_run: bool,
+    disk_full: bool,
     round_interval: Span,
     ledger: Ledger,
     random: Random,
@@ -160,6 +162,7 @@ impl Engine {
             windows: parts.windows,
             heal: parts.heal,
             dry_run: parts.dry_run,
+            disk_full: false,
             round_interval: parts.round_interval,
             ledger,
             random: parts.random,
@@ -246,6 +249,20 @@ impl Engine {
     /// The system was seen like this, with the round that ends now: evidence from here on names it.
     pub fn system_seen(&mut self, system: System) {
         self.author.system = system;
+    }
+
+    /// The disk was seen to have room, or none: that is reported once until it has some again.
+    pub fn space_seen(&mut self, space: Space, reading: ClockReading) -> Result<(), LedgerError> {
+        let before = std::mem::replace(&mut self.disk_full, space == Space::Full);
+        if before || !self.disk_full {
+            return Ok(());
+        }
+        let moment = self.moment(reading);
+        let detail =
+            "the disk with the ledger is full: what is going on is ended, and nothing new is begun";
+        let trigger = Trigger::of(TriggerKind::Event);
+        let draft = self.draft(trigger, Outcome::Alert, "disk_full", detail, moment);
+        self.record(moment, |tx, author| tx.append(author, draft))
     }
 
     /// A round has ended.
@@ -397,6 +414,7 @@ impl Engine {
             baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
             dry_run: self.dry_run,
+            disk_full: self.disk_full,
             windows: &self.windows,
             doing,
             now: moment.now,

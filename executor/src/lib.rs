@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod load;
 pub mod observe;
 pub mod remedy;
+pub mod reserve;
 pub mod serve;
 pub mod socket;
 pub mod table;
