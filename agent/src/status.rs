@@ -143,9 +143,14 @@ fn gate_name(gate: GateName) -> &'static str {
     match gate {
         GateName::Busy => "busy",
         GateName::Clock => "clock",
+        GateName::Head => "control plane",
         GateName::Pause => "pause",
         GateName::Policy => "policy",
+        GateName::Quarantine => "quarantine",
         GateName::Rate => "rate",
+        GateName::Shutdown => "shutdown",
+        GateName::Space => "space",
+        GateName::Switch => "switch",
         GateName::Window => "window",
     }
 }

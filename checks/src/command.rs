@@ -1,7 +1,7 @@
 //! The one module that starts programs: an absolute path, an argument vector, an empty environment, a
 //! time limit, an output cap. No shell.
 
-use std::io::Read;
+use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -58,6 +58,8 @@ impl From<Argv> for Vec<String> {
 pub struct Command {
     /// What to run.
     pub argv: Argv,
+    /// What it reads on stdin.
+    pub input: Vec<u8>,
     /// How long it may take before its whole process group is killed.
     pub limit: Duration,
     /// How many bytes it may print on each of stdout and stderr before it is killed.
@@ -92,6 +94,7 @@ pub fn run(command: &Command) -> Result<Output, HostError> {
         std::io::ErrorKind::NotFound => HostError::ToolMissing(what.clone()),
         _ => HostError::from_io(&what, &error),
     })?;
+    feed(&mut child, command.input.clone());
     let (ends, ended) = mpsc::channel();
     let streams = watch_output(&mut child, command.output_cap, &ends);
     let pid = watch_exit(&child, ends);
@@ -134,11 +137,18 @@ fn start(argv: &Argv) -> std::io::Result<Child> {
         .args(&argv.arguments)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
+}
+
+/// Writes all of `input` to the child's stdin and closes it. A child that reads none of it ends all the same.
+fn feed(child: &mut Child, input: Vec<u8>) {
+    if let Some(mut pipe) = child.stdin.take().filter(|_| !input.is_empty()) {
+        thread::spawn(move || pipe.write_all(&input));
+    }
 }
 
 /// Reads both streams to their ends or one byte past the cap.
@@ -180,7 +190,8 @@ mod tests {
 
     fn sh(script: &str, limit_ms: u64, output_cap: usize) -> Result<Output, HostError> {
         let argv = Argv::try_from(vec!["/bin/sh".to_owned(), "-c".to_owned(), script.to_owned()]);
-        run(&Command { argv: argv.unwrap(), limit: Duration::from_millis(limit_ms), output_cap })
+        let limit = Duration::from_millis(limit_ms);
+        run(&Command { argv: argv.unwrap(), input: Vec::new(), limit, output_cap })
     }
 
     #[test]
@@ -230,7 +241,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_named() {
         let argv = Argv::try_from(vec!["/nonexistent/tool".to_owned()]).unwrap();
-        let command = Command { argv, limit: GRACE, output_cap: 10 };
+        let command = Command { argv, input: Vec::new(), limit: GRACE, output_cap: 10 };
         assert_eq!(run(&command), Err(HostError::ToolMissing("/nonexistent/tool".to_owned())));
     }
 

@@ -7,6 +7,7 @@ mod canonical;
 mod capture;
 mod diff;
 mod limits;
+mod load;
 mod look;
 mod name;
 mod outline;
@@ -14,7 +15,8 @@ mod outline;
 pub use canonical::{MAX_LISTING, NotARuleset, Ruleset, canonical};
 pub use capture::capture;
 pub use limits::dynamic_accepts;
-pub use look::Seen;
+pub use load::{NotLoadable, load_script, undo_script};
+pub use look::{Seen, nft_command};
 pub use name::{NotATableName, TableName};
 pub use outline::{ChainOutline, Fingerprint, NotAFingerprint, Outline, TableOutline};
 
@@ -46,6 +48,9 @@ pub struct FirewallBaseline {
     /// The tables that are judged and healed, each with the outline that findings are worded by.
     pub tables: Outline,
 }
+
+/// What a finding is about that names no table.
+pub const RULESET: &str = "the ruleset";
 
 /// The check.
 #[derive(Debug, Default)]
@@ -203,7 +208,7 @@ pub fn judge(expected: &FirewallBaseline, facts: &Facts) -> Verdict {
 /// A difference in what outlines do not hold.
 fn elsewhere(expected: &FirewallBaseline, seen: &Seen) -> Finding {
     Finding {
-        subject: "the ruleset".to_owned(),
+        subject: RULESET.to_owned(),
         expected: format!("SHA-256 {}", expected.sha256),
         actual: format!("SHA-256 {}, with the outline that the baseline has", seen.sha256),
     }

@@ -106,8 +106,14 @@ pub struct Facts {
     pub uptime: Span,
 }
 
-/// Judges the journal: any drift is drift; else any doubt is doubt.
+/// Judges the journal: any drift is drift; else any doubt is doubt. Where there never was one to write to,
+/// nobody can say how this machine logs.
 pub fn judge(expected: &LoggingBaseline, facts: &Facts) -> Verdict {
+    if let Canary { age: None, unwritten: Some(error), .. } = &facts.canary
+        && is_absent(error)
+    {
+        return Verdict::Unknown(format!("there is no journal here: {error}"));
+    }
     let mut judged = canary::judge(expected, &facts.canary);
     if expected.persistent {
         judged.push(judge_storage(facts));
@@ -138,9 +144,14 @@ pub fn judge(expected: &LoggingBaseline, facts: &Facts) -> Verdict {
 /// How long after boot the clock may take to be synchronised.
 const CLOCK_GRACE: Span = Span::from_secs(600);
 
-const JOURNAL: &str = "journal";
+/// What findings about the journal itself are about.
+pub const JOURNAL: &str = "journal";
 const FOLDER: &str = "/var/log/journal";
 const MACHINE_ID: &str = "/etc/machine-id";
+
+fn is_absent(error: &HostError) -> bool {
+    matches!(error, HostError::NotFound(_) | HostError::ToolMissing(_))
+}
 
 fn judge_storage(facts: &Facts) -> Standing {
     let on_disk = match &facts.on_disk {

@@ -126,7 +126,8 @@ fn each_way_of_not_knowing_is_unknown() {
             assert!(is_unknown(&report), "{path}, {error}: {report:?}");
         }
     }
-    let garbage: [&[u8]; 4] = [b"", b"garbage", b"{\"finished_at\":1}", &[b' '; 65 * 1024]];
+    let long = vec![b' '; 65 * 1024];
+    let garbage: [&[u8]; 4] = [b"", b"garbage", b"{\"finished_at\":1}", &long];
     for bytes in garbage {
         let host = FakeHost::default();
         back_up(&host, "records", at(0), b"archive");

@@ -1,12 +1,15 @@
 //! Permits: the one place where permission to change the host is made. Pure.
 //!
 //! A [`Permit`] comes from an order whose exact signed bytes were verified, or from the local policy for a
-//! drift that the executor itself has just observed; from nothing else.
+//! drift that the executor itself has just observed; from nothing else. What was permitted may be taken back.
 
+use compliance_checks::CheckId;
 use compliance_checks::backups::BackupJob;
 use compliance_checks::baseline::Baseline;
-use compliance_checks::{CheckId, Report, Verdict};
+use compliance_checks::firewall::FirewallBaseline;
+use compliance_checks::services::CriticalUnit;
 use compliance_protocol::clock::TrustedNow;
+use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::{Envelope, Verified};
 use compliance_protocol::gate::Gate;
 use compliance_protocol::name::{JobName, UnitName};
@@ -23,6 +26,7 @@ use crate::effect::Effect;
 use crate::gates::{self, Attempt};
 use crate::ledger::OnRecord;
 use crate::observe::Observed;
+use crate::remedy::{self, Remedy};
 
 /// Permission to do one thing to the host, once.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ impl Permit {
 pub enum Decision {
     /// Do it, with the gates that were open.
     Go(Permit, Vec<Gate>),
+    /// It would be done now if this were no dry run.
+    Would(Effect, Vec<Gate>),
     /// Not now.
     Hold(Vec<Gate>),
 }
@@ -73,16 +79,20 @@ pub enum Work {
 pub struct Circumstances<'a> {
     /// The trust file in force.
     pub trust: &'a Trust,
-    /// The baseline in force.
-    pub baseline: Option<&'a Baseline>,
+    /// The baseline in force, and the digest of its signed form.
+    pub baseline: Option<(&'a Baseline, Digest)>,
     /// What identifies this machine.
     pub machine: &'a Machine,
     /// The healing policy.
     pub heal: &'a Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Nothing is changed; what would be is recorded.
+    pub dry_run: bool,
     /// The maintenance windows.
     pub windows: &'a Windows,
+    /// There is no room on the disk.
+    pub disk_full: bool,
     /// What is being done, if anything.
     pub doing: Option<&'a str>,
     /// The trusted time.
@@ -95,6 +105,12 @@ impl Circumstances<'_> {
     /// The trusted time, else the machine's.
     fn stamp(&self) -> Timestamp {
         self.now.at().unwrap_or(self.wall)
+    }
+
+    fn baseline(&self) -> Result<&Baseline, (Refusal, String)> {
+        let none =
+            || (Refusal::Policy, "no baseline is in force, so nothing may be changed".to_owned());
+        self.baseline.map(|(baseline, _)| baseline).ok_or_else(none)
     }
 }
 
@@ -121,13 +137,13 @@ pub fn order(
             return Err((Refusal::Policy, detail));
         }
         Task::Change { effect, disruptive } => {
-            let mut asked = vec![gates::clock(about.now)];
+            let mut asked = vec![gates::clock(about.now), gates::space(about.disk_full)];
             if disruptive && order.value().when == When::Window {
                 asked.push(gates::window(about.windows, about.now));
             }
             // Last: it opens by itself within the hour, so it is never the reason beside another.
             asked.push(gates::busy(about.doing));
-            Work::Act(decide(effect, asked))
+            Work::Act(decide(effect, asked, about.dry_run))
         }
     })
 }
@@ -141,15 +157,19 @@ enum Task {
 fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, String)> {
     Ok(match &order.action {
         Action::RunBackup { job } => {
-            let mut job = listed_job(about.baseline, job)?.clone();
+            let mut job = listed_job(about.baseline()?, job)?.clone();
             job.max_runtime_s = job.max_runtime_s.min(order.max_runtime_s);
             Task::Change { effect: Effect::RunBackup(job), disruptive: false }
         }
         Action::RestartService { unit } => {
-            let disruptive = listed_unit(about.baseline, unit)?;
-            let max_runtime_s = order.max_runtime_s;
-            let effect = Effect::RestartUnit { unit: unit.clone(), max_runtime_s };
+            let disruptive = listed_unit(about.baseline()?, unit)?.disruptive;
+            let (unit, max_runtime_s) = (unit.clone(), order.max_runtime_s);
+            let effect = Effect::RestartUnit { unit, max_runtime_s, check: CheckId::Services };
             Task::Change { effect, disruptive }
+        }
+        Action::RestoreFirewall { baseline_sha256 } => {
+            let expected = listed_ruleset(about, baseline_sha256)?;
+            Task::Change { effect: Effect::LoadFirewall(Box::new(expected)), disruptive: false }
         }
         Action::RunChecks {} => Task::Other(Work::Look),
         Action::PauseHealing { until } if *until > about.stamp().plus(MAX_PAUSE) => {
@@ -179,10 +199,6 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
             Task::Other(Work::Activate(Target { system, nar_hash, flake, baseline_sha256 }))
         }
         Action::Reboot {} => Task::Change { effect: Effect::Reboot, disruptive: true },
-        action @ Action::RestoreFirewall { .. } => {
-            let detail = format!("this release does not carry out {}", action.name());
-            return Err((Refusal::Policy, detail));
-        }
     })
 }
 
@@ -246,54 +262,64 @@ pub fn heal(
     attempts: &[Attempt],
     about: &Circumstances<'_>,
 ) -> Option<Decision> {
-    let effect = remedy(observed.report(), subject, about.baseline?)?;
+    let Remedy { effect, disruptive } =
+        remedy::remedy(observed.report(), subject, about.baseline().ok()?)?;
     let min_interval = Span::from_secs(about.heal.min_interval_s.into());
-    let asked = vec![
+    let mut asked = vec![
         gates::policy(about.heal, observed.report().check),
         gates::pause(paused_until, about.stamp()),
         gates::rate(attempts, min_interval, about.wall),
-        gates::busy(about.doing),
     ];
-    Some(decide(effect, asked))
+    if disruptive {
+        asked.push(gates::window(about.windows, about.now));
+    }
+    asked.extend([gates::space(about.disk_full), gates::busy(about.doing)]);
+    Some(decide(effect, asked, about.dry_run))
 }
 
-/// The remedy for what a check found about `subject`.
-fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Effect> {
-    let Verdict::Drifted(findings) = &report.verdict else { return None };
-    findings.iter().find(|finding| finding.subject == subject)?;
-    match report.check {
-        CheckId::Backups => {
-            let job = baseline.backup_jobs().iter().find(|job| job.name.as_str() == subject)?;
-            Some(Effect::RunBackup(job.clone()))
+/// Permission to take back what was permitted and done, and did not prove itself.
+pub fn undo(done: &Effect) -> Option<Permit> {
+    match done {
+        Effect::LoadFirewall(expected) => {
+            Some(Permit { effect: Effect::UndoFirewall(expected.clone()) })
         }
         _ => None,
     }
 }
 
-fn decide(effect: Effect, asked: Vec<Gate>) -> Decision {
-    if asked.iter().all(Gate::is_open) {
-        Decision::Go(Permit { effect }, asked)
-    } else {
-        Decision::Hold(asked)
+fn decide(effect: Effect, asked: Vec<Gate>, dry_run: bool) -> Decision {
+    match (asked.iter().all(Gate::is_open), dry_run) {
+        (true, false) => Decision::Go(Permit { effect }, asked),
+        (true, true) => Decision::Would(effect, asked),
+        (false, _) => Decision::Hold(asked),
     }
 }
 
 fn listed_job<'a>(
-    baseline: Option<&'a Baseline>,
+    baseline: &'a Baseline,
     name: &JobName,
 ) -> Result<&'a BackupJob, (Refusal, String)> {
-    let baseline = baseline.ok_or_else(no_baseline)?;
     let job = baseline.backup_jobs().iter().find(|job| job.name == *name);
     job.ok_or_else(|| (Refusal::BadParameter, format!("the baseline lists no backup job {name}")))
 }
 
-fn listed_unit(baseline: Option<&Baseline>, unit: &UnitName) -> Result<bool, (Refusal, String)> {
-    let listed = baseline.ok_or_else(no_baseline)?.unit(unit);
-    let listed = listed
-        .ok_or_else(|| (Refusal::BadParameter, format!("the baseline does not list {unit}")))?;
-    Ok(listed.disruptive)
+fn listed_unit<'a>(
+    baseline: &'a Baseline,
+    unit: &UnitName,
+) -> Result<&'a CriticalUnit, (Refusal, String)> {
+    let listed = baseline.unit(unit);
+    listed.ok_or_else(|| (Refusal::BadParameter, format!("the baseline does not list {unit}")))
 }
 
-fn no_baseline() -> (Refusal, String) {
-    (Refusal::Policy, "no baseline is in force, so nothing may be changed".to_owned())
+fn listed_ruleset(
+    about: &Circumstances<'_>,
+    wanted: &Digest,
+) -> Result<FirewallBaseline, (Refusal, String)> {
+    let expected = about.baseline()?.firewall.expected();
+    let expected = expected
+        .ok_or_else(|| (Refusal::BadParameter, "the baseline has no ruleset".to_owned()))?;
+    match about.baseline {
+        Some((_, ours)) if ours == *wanted => Ok(expected.clone()),
+        _ => Err((Refusal::BadParameter, format!("{wanted} is not the baseline in force"))),
+    }
 }

@@ -54,6 +54,9 @@ pub struct Config {
     /// How systems are activated; left out where they are not.
     #[serde(default)]
     pub activation: Option<Switching>,
+    /// Change nothing, and record what would be done as alerts.
+    #[serde(default)]
+    pub dry_run: bool,
     /// Logging.
     #[serde(default)]
     pub log: Log,
@@ -130,6 +133,8 @@ pub struct Heal {
     pub patching: HealMode,
     /// The least time between two heals of the same thing, in seconds.
     pub min_interval_s: u32,
+    /// How long a unit must stay up after a restart before that counts as healed, in seconds.
+    pub settle_s: u32,
 }
 
 /// Who may heal.
@@ -153,6 +158,7 @@ impl Default for Heal {
             firewall: HealMode::Auto,
             patching: HealMode::Order,
             min_interval_s: 60,
+            settle_s: 10,
         }
     }
 }

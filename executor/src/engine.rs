@@ -5,6 +5,7 @@ mod activation;
 mod conclude;
 mod connectivity;
 mod documents;
+mod doing;
 mod feed;
 mod loss;
 mod orders;
@@ -35,10 +36,11 @@ use crate::activation::Limits;
 use crate::authorise::{Circumstances, Permit};
 use crate::config::Heal;
 use crate::documents::Machine;
-use crate::effect::Performed;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
 use crate::observe::Observed;
+use crate::reserve::Space;
+use doing::Doing;
 
 /// Something to be done outside the engine.
 #[derive(Debug)]
@@ -80,6 +82,8 @@ pub struct Parts {
     pub heal: Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Nothing is changed; what would be is recorded.
+    pub dry_run: bool,
     /// How often the checks run.
     pub round_interval: Span,
     /// The ledger, and how it came to be open.
@@ -101,6 +105,8 @@ pub struct Engine {
     windows: Windows,
     heal: Heal,
     limits: Option<Limits>,
+    dry_run: bool,
+    disk_full: bool,
     round_interval: Span,
     ledger: Ledger,
     random: Random,
@@ -110,6 +116,8 @@ pub struct Engine {
     head: Option<HeadMark>,
     doing: Option<Doing>,
     activating: Option<activation::Activating>,
+    /// Since when each look found the baseline's ruleset in force, by `CLOCK_BOOTTIME`.
+    ruleset_since: Option<Span>,
     /// What the next round concludes, since the last could not.
     unjudged: Option<IntentId>,
     looking: Vec<(IntentId, Intent, Moment)>,
@@ -131,15 +139,6 @@ struct InForce {
 struct Outstanding {
     nonce: Nonce,
     given: Span,
-}
-
-struct Doing {
-    intent: IntentId,
-    what: Intent,
-    started: Moment,
-    /// `None` while it is under way, and after a crash, when nobody saw how it ended.
-    performed: Option<Performed>,
-    after_crash: bool,
 }
 
 impl std::fmt::Debug for Parts {
@@ -170,6 +169,8 @@ impl Engine {
             windows: parts.windows,
             heal: parts.heal,
             limits: parts.limits,
+            dry_run: parts.dry_run,
+            disk_full: false,
             round_interval: parts.round_interval,
             ledger,
             random: parts.random,
@@ -177,6 +178,7 @@ impl Engine {
             head: None,
             doing: None,
             activating: None,
+            ruleset_since: None,
             unjudged: None,
             looking: Vec::new(),
             board: Vec::new(),
@@ -247,38 +249,32 @@ impl Engine {
                 self.ask_for_round(concludes, moment);
             }
         }
+        let due = self.go_on(moment)?;
         self.go_on_waiting(moment)?;
         self.reboot_overdue(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
-        let wake = self.activation_wakes().unwrap_or(self.next_round);
-        Ok(self.next_round.min(after(reading.boottime, WAKE)).min(wake))
-    }
-
-    /// An effect has ended: whether it helped is for a round to say.
-    pub fn effect_done(
-        &mut self,
-        performed: Performed,
-        reading: ClockReading,
-    ) -> Result<(), LedgerError> {
-        let moment = self.moment(reading);
-        if performed.event.is_some() {
-            return self.step_done(performed, moment);
-        }
-        let Some(doing) = &mut self.doing else { return Ok(()) };
-        let going_down = reboot::is_under_way(&doing.what, &performed);
-        doing.performed = Some(performed);
-        if going_down {
-            return Ok(());
-        }
-        let intent = doing.intent;
-        self.ask_for_round(vec![intent], moment);
-        Ok(())
+        let due = due.into_iter().chain(self.activation_wakes());
+        Ok(due.fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
     }
 
     /// The system was seen like this, with the round that ends now: evidence from here on names it.
     pub fn system_seen(&mut self, system: System) {
         self.author.system = system;
+    }
+
+    /// The disk was seen to have room, or none: that is reported once until it has some again.
+    pub fn space_seen(&mut self, space: Space, reading: ClockReading) -> Result<(), LedgerError> {
+        let before = std::mem::replace(&mut self.disk_full, space == Space::Full);
+        if before || !self.disk_full {
+            return Ok(());
+        }
+        let moment = self.moment(reading);
+        let detail =
+            "the disk with the ledger is full: what is going on is ended, and nothing new is begun";
+        let trigger = Trigger::of(TriggerKind::Event);
+        let draft = self.draft(trigger, Outcome::Alert, "disk_full", detail, moment);
+        self.record(moment, |tx, author| tx.append(author, draft))
     }
 
     /// A round has ended.
@@ -427,9 +423,11 @@ impl Engine {
         Circumstances {
             trust: &self.trust,
             machine: &self.machine,
-            baseline: self.baseline.as_ref().ok().map(|in_force| &*in_force.baseline),
+            baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
             limits: self.limits,
+            dry_run: self.dry_run,
+            disk_full: self.disk_full,
             windows: &self.windows,
             doing,
             now: moment.now,

@@ -89,6 +89,7 @@ pub struct Draft {
     reason: String,
     detail: String,
     retry_after: Option<Timestamp>,
+    rollback: Rollback,
 }
 
 impl Draft {
@@ -119,6 +120,7 @@ impl Draft {
             reason: reason.to_owned(),
             detail: detail.chars().take(500).collect(),
             retry_after: None,
+            rollback: Rollback::default(),
         }
     }
 
@@ -192,6 +194,12 @@ impl Draft {
     #[must_use]
     pub fn retry_after(self, at: Timestamp) -> Self {
         Self { retry_after: Some(at), ..self }
+    }
+
+    /// What there was to go back to, and whether that was done.
+    #[must_use]
+    pub fn rollback(self, rollback: Rollback) -> Self {
+        Self { rollback, ..self }
     }
 }
 
@@ -272,7 +280,7 @@ impl Author {
             reason: draft.reason,
             detail: draft.detail,
             retry_after: draft.retry_after,
-            rollback: Rollback::default(),
+            rollback: draft.rollback,
             system: self.system.clone(),
             software: Software { version: env!("CARGO_PKG_VERSION").to_owned() },
         }

@@ -74,6 +74,15 @@ pub fn clock(now: TrustedNow) -> Gate {
     }
 }
 
+/// Whether the disk has room: on a full one only what is going on is ended.
+pub fn space(disk_full: bool) -> Gate {
+    if disk_full {
+        Gate::closed(GateName::Space, "the disk is full: nothing new is begun", None)
+    } else {
+        Gate::open(GateName::Space, "the disk has room")
+    }
+}
+
 /// Whether something else is being done.
 pub fn busy(doing: Option<&str>) -> Gate {
     match doing {

@@ -22,6 +22,8 @@ pub mod hints;
 pub mod ledger;
 pub mod load;
 pub mod observe;
+pub mod remedy;
+pub mod reserve;
 pub mod serve;
 pub mod socket;
 pub mod table;

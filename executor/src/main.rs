@@ -11,6 +11,7 @@ use compliance_checks::{Host, Verdict, baseline::Baseline};
 use compliance_daemon::{config, log};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
+use compliance_executor::reserve::Reserve;
 use compliance_executor::{at_the_box, capture, enrol, export, load, serve, socket, table, undo};
 
 const HELP: &str = "\
@@ -108,6 +109,9 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
 
 fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
     let _alone = load::lock(config)?;
+    // On a full disk the ledger may not even open without it; how it is, is reported later.
+    let reserve = Reserve::new(&config.data_dir);
+    let _ = reserve.look(&mut load::random());
     // Before any thread starts and before the socket is there to be asked.
     let engine = load::engine(config, load::random())?;
     let listener = socket::listener(config.socket.as_deref(), config.agent_uid)
@@ -119,7 +123,12 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
         listener,
         agent_uid: config.agent_uid,
         host: Arc::new(LinuxHost::default()),
-        tools: Tools { systemctl: config.systemctl.clone(), switching: config.activation.clone() },
+        tools: Tools {
+            systemctl: config.systemctl.clone(),
+            undo_dir: config.data_dir.clone(),
+            switching: config.activation.clone(),
+        },
+        reserve,
         closure_baseline: Box::new(move || load::closure_baseline(&for_baseline)),
         // Unit files: the folder itself is named, and what changes in it counts.
         watched: watched

@@ -20,7 +20,9 @@ use crate::effect::{Performed, Tools, perform};
 use crate::engine::{Engine, Job, RoundJob};
 use crate::hints::Hints;
 use crate::ledger::LedgerError;
+use crate::load;
 use crate::observe::{Observed, Observer};
+use crate::reserve::Reserve;
 use crate::socket;
 
 enum Event {
@@ -45,6 +47,8 @@ pub struct Parts {
     pub tools: Tools,
     /// Reads the baseline that the system closure brings.
     pub closure_baseline: Box<dyn Fn() -> Result<Vec<u8>, String>>,
+    /// The room that is kept for the ledger.
+    pub reserve: Reserve,
     /// Files of the configuration that are worth a look when they change.
     pub watched: BTreeSet<PathBuf>,
 }
@@ -57,7 +61,9 @@ impl std::fmt::Debug for Parts {
 
 /// Runs until SIGTERM or SIGINT. What is under way then is concluded at the next start, from its intent.
 pub fn serve(parts: Parts) -> Result<(), LedgerError> {
-    let Parts { mut engine, listener, agent_uid, host, tools, closure_baseline, watched } = parts;
+    let Parts { mut engine, listener, agent_uid, host, tools, closure_baseline, reserve, watched } =
+        parts;
+    let mut random = load::random();
     let (events, inbox) = mpsc::channel();
     watch_signals(events.clone());
     listen(listener, agent_uid, events.clone());
@@ -67,6 +73,10 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
     systemd::ready();
     tracing::info!("the executor is ready");
     loop {
+        match reserve.look(&mut random) {
+            Ok(space) => engine.space_seen(space, compliance_clock::read())?,
+            Err(error) => tracing::warn!(%error, "how much room the disk has is not known"),
+        }
         let next = engine.tick(compliance_clock::read())?;
         for job in engine.take_jobs() {
             // A thread that is gone has panicked, and then this process has ended.

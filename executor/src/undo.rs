@@ -144,5 +144,5 @@ pub(crate) fn switch(
     let argv = Argv::try_from(parts.map(str::to_owned).to_vec()).ok()?;
     // systemd ends the unit; the slack is for its telling us.
     let limit = Duration::from_secs(u64::from(limit_s) + 60);
-    Some(Command { argv, limit, output_cap: 1024 * 1024 })
+    Some(Command { argv, input: Vec::new(), limit, output_cap: 1024 * 1024 })
 }

@@ -15,6 +15,7 @@ use compliance_checks::HostError;
 use compliance_checks::backups::{BackupJob, Run};
 use compliance_checks::baseline::Section;
 use compliance_executor::config::HealMode;
+use compliance_executor::reserve::Space;
 use compliance_protocol::evidence::{Bundle, Outcome, State, StepResult, TriggerKind};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_testkit::host::{job_status, silent_success};
@@ -84,7 +85,7 @@ fn a_stale_backup_is_run_and_the_bundle_shows_before_what_was_done_and_after() {
     assert_ne!(bundle.pre["records"]["finished_at"], bundle.post["records"]["finished_at"]);
     assert!(
         bundle.gates.iter().all(compliance_protocol::gate::Gate::is_open)
-            && bundle.gates.len() == 4
+            && bundle.gates.len() == 5
     );
     assert!(bundle.baseline_sha256.is_some() && !bundle.controls.is_empty());
 }
@@ -564,4 +565,28 @@ fn a_round_that_was_judged_by_a_replaced_baseline_heals_nothing() {
     assert_eq!(rig.backups_run(), 0);
     assert_eq!(rig.because("baseline_updated").len(), 1);
     assert!(rig.because("drift").is_empty());
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_begun_until_there_is_room_again() {
+    let mut rig = settled();
+    for _ in 0..2 {
+        rig.engine.space_seen(Space::Full, rig.reading).unwrap();
+    }
+    goes_stale(&mut rig);
+    let form = OrderForm::new(1, &run_backup());
+    rig.plane.issue(form.clone());
+    rig.poll();
+    assert_eq!(
+        rig.story(),
+        [
+            outcome(Outcome::Alert, "disk_full"),
+            outcome(Outcome::Deferred, "drift"),
+            outcome(Outcome::Deferred, "no_space")
+        ]
+    );
+    assert_eq!(rig.backups_run(), 0);
+    rig.engine.space_seen(Space::Enough, rig.reading).unwrap();
+    rig.round();
+    assert_eq!(rig.about(&form).last(), Some(&outcome(Outcome::Success, "done")));
 }

@@ -17,6 +17,9 @@ pub type Program = Box<dyn FnMut(&mut Files) -> Result<Output, HostError> + Send
 /// What a program does that may change anything about the host: it is given the host and its arguments.
 pub type Deed = Box<dyn FnMut(&FakeHost, &[String]) -> Result<Output, HostError> + Send>;
 
+/// What a program does that looks at how it was called.
+pub type CalledProgram = Box<dyn FnMut(&Command, &mut Files) -> Result<Output, HostError> + Send>;
+
 /// The files, by path.
 pub type Files = BTreeMap<String, Result<Vec<u8>, HostError>>;
 
@@ -41,8 +44,8 @@ struct State {
     changes: Vec<RulesetChange>,
     journal: Option<Result<Entries, HostError>>,
     synchronised: bool,
-    programs: BTreeMap<String, Program>,
     deeds: BTreeMap<String, Deed>,
+    programs: BTreeMap<String, CalledProgram>,
     runs: Vec<Command>,
 }
 
@@ -129,7 +132,17 @@ impl FakeHost {
     }
 
     /// Installs a program.
-    pub fn install(&self, path: &str, program: Program) {
+    pub fn install(&self, path: &str, mut program: Program) {
+        self.install_called(path, Box::new(move |_, files| program(files)));
+    }
+
+    /// Removes a program.
+    pub fn remove_program(&self, path: &str) {
+        self.state.lock().unwrap().programs.remove(path);
+    }
+
+    /// Installs a program that looks at how it was called.
+    pub fn install_called(&self, path: &str, program: CalledProgram) {
         self.state.lock().unwrap().programs.insert(path.to_owned(), program);
     }
 
@@ -284,7 +297,7 @@ impl Host for FakeHost {
         let mut state = self.state.lock().unwrap();
         let State { files, programs, runs, journal, .. } = &mut *state;
         let output = match (programs.get_mut(&argv[0]), journal) {
-            (Some(program), _) => program(files),
+            (Some(program), _) => program(command, files),
             (None, Some(Ok(entries))) if argv[0] == "/usr/bin/journalctl" => {
                 Ok(journalctl(entries, &argv))
             }

@@ -1,4 +1,4 @@
-//! The real host, with a count of the programs that it started.
+//! The real host, with a count of the programs that it started, and with the links of NixOS.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +8,8 @@ use compliance_checks::linux::LinuxHost;
 use compliance_checks::{Host, HostError};
 use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Timestamp;
+
+use crate::nixos::{known, placed};
 
 static STARTED: AtomicUsize = AtomicUsize::new(0);
 
@@ -37,15 +39,15 @@ impl Host for Counted {
     }
 
     fn resolve(&self, path: &AbsPath) -> Result<AbsPath, HostError> {
-        self.0.resolve(path)
+        self.0.resolve(&placed(path)).map(known)
     }
 
     fn link_time(&self, path: &AbsPath) -> Result<Timestamp, HostError> {
-        self.0.link_time(path)
+        self.0.link_time(&placed(path))
     }
 
     fn read_link(&self, path: &AbsPath) -> Result<String, HostError> {
-        self.0.read_link(path)
+        self.0.read_link(&placed(path))
     }
 
     fn list(&self, path: &AbsPath) -> Result<Vec<String>, HostError> {

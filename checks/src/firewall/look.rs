@@ -67,13 +67,22 @@ fn list(host: &dyn Host) -> Result<Ruleset, HostError> {
     })
 }
 
-/// What nft printed.
-pub(super) fn nft(host: &dyn Host, arguments: &[&str]) -> Result<Vec<u8>, HostError> {
+/// The command that runs nft with these arguments and this input.
+pub fn nft_command(
+    host: &dyn Host,
+    arguments: &[&str],
+    input: Vec<u8>,
+) -> Result<Command, HostError> {
     let path = tools::find(host, "nft")?;
     let argv = std::iter::once(path.as_str()).chain(arguments.iter().copied());
     let argv = Argv::try_from(argv.map(str::to_owned).collect::<Vec<_>>())
         .map_err(|error| HostError::Io { what: "nft".to_owned(), why: error.to_string() })?;
-    let output = host.run(&Command { argv, limit: LIMIT, output_cap: MAX_LISTING })?;
+    Ok(Command { argv, input, limit: LIMIT, output_cap: MAX_LISTING })
+}
+
+/// What nft printed.
+pub(super) fn nft(host: &dyn Host, arguments: &[&str]) -> Result<Vec<u8>, HostError> {
+    let output = host.run(&nft_command(host, arguments, Vec::new())?)?;
     let refused = b"Operation not permitted";
     match output.code {
         Some(0) => Ok(output.stdout),

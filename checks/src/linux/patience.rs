@@ -1,8 +1,10 @@
 //! Files on a network file system or a failing disk may hang for ever, and what reads them cannot be
-//! stopped. They are read by a thread of their own, which nobody waits for beyond a limit.
+//! stopped. They are read by a thread of their own, which nobody waits for beyond a limit. One that was in
+//! time is kept for the next file: to start one costs more than most files do.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,11 +35,11 @@ const PROMPT: [&str; 12] = [
 #[derive(Debug, Default)]
 pub(super) struct Patience {
     /// What a thread is reading now. One that hangs is asked nothing more, so that threads do not pile up.
-    busy: Arc<Busy>,
+    busy: Arc<Mutex<HashSet<AbsPath>>>,
+    idle: Mutex<Vec<Sender<Job>>>,
 }
 
-#[derive(Debug, Default)]
-struct Busy(Mutex<HashSet<AbsPath>>);
+type Job = Box<dyn FnOnce() + Send>;
 
 impl Patience {
     /// What `look` says of `path`, if it says so in time.
@@ -50,31 +52,57 @@ impl Patience {
             return look(path);
         }
         let late = || HostError::TimedOut { what: path.to_string(), limit: LIMIT };
-        if !self.busy.lock().insert(path.clone()) {
-            return Err(late());
-        }
+        let held = Held::new(&self.busy, path).ok_or_else(late)?;
+        let reader = lock(&self.idle).pop();
+        let reader = reader.map_or_else(start, Ok);
+        let reader = reader.map_err(|error| HostError::from_io(path.as_str(), &error))?;
         let (sender, answer) = mpsc::sync_channel(1);
-        let (busy, subject) = (Arc::clone(&self.busy), path.clone());
-        let thread = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let seen = look(&subject);
-            busy.lock().remove(&subject);
+        let job = move || {
+            let seen = look(&held.path);
+            drop(held);
             let _ = sender.send(seen);
-        });
-        if let Err(error) = thread {
-            self.busy.lock().remove(path);
-            return Err(HostError::from_io(path.as_str(), &error));
-        }
-        answer.recv_timeout(LIMIT).unwrap_or_else(|_| Err(late()))
+        };
+        let _ = reader.send(Box::new(job));
+        let seen = answer.recv_timeout(LIMIT).map_err(|_| late())?;
+        lock(&self.idle).push(reader);
+        seen
     }
+}
+
+/// A path that is being looked at, until this is dropped.
+struct Held {
+    busy: Arc<Mutex<HashSet<AbsPath>>>,
+    path: AbsPath,
+}
+
+impl Held {
+    /// None if it already is.
+    fn new(busy: &Arc<Mutex<HashSet<AbsPath>>>, path: &AbsPath) -> Option<Self> {
+        let is_new = lock(busy).insert(path.clone());
+        is_new.then(|| Self { busy: Arc::clone(busy), path: path.clone() })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&self.busy).remove(&self.path);
+    }
+}
+
+/// Starts a thread that ends when nobody keeps what it is asked by.
+fn start() -> std::io::Result<Sender<Job>> {
+    let (jobs, asked) = mpsc::channel::<Job>();
+    thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || asked.into_iter().for_each(|job| job()))?;
+    Ok(jobs)
 }
 
 /// Enough to read and hash with a buffer on the heap.
 const STACK: usize = 256 * 1024;
 
-impl Busy {
-    fn lock(&self) -> MutexGuard<'_, HashSet<AbsPath>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -99,5 +127,24 @@ mod tests {
         while patience.with(&path, |_| Ok(2)) != Ok(2) {
             thread::yield_now();
         }
+    }
+
+    #[test]
+    fn one_thread_reads_what_is_read_in_turn() {
+        let patience = Patience::default();
+        let read = |path: &str| {
+            patience.with(&path.parse().unwrap(), |_| Ok(thread::current().id())).unwrap()
+        };
+        let first = read("/srv/one");
+        assert_eq!((read("/srv/two"), read("/srv/one")), (first, first));
+        assert_ne!(first, thread::current().id());
+    }
+
+    #[test]
+    fn a_look_that_crashes_costs_its_thread_and_no_more() {
+        let patience = Patience::default();
+        let path: AbsPath = "/srv/one".parse().unwrap();
+        patience.with(&path, |_| -> Result<(), _> { panic!("crashed") }).unwrap_err();
+        assert_eq!(patience.with(&path, |_| Ok(1)), Ok(1));
     }
 }

@@ -60,7 +60,7 @@ fn run(
     let parts = std::iter::once(tool).chain(arguments.iter().copied()).map(str::to_owned);
     let argv = Argv::try_from(parts.collect::<Vec<_>>())
         .map_err(|_| garbage("it cannot be asked for a canary"))?;
-    host.run(&Command { argv, limit, output_cap: OUTPUT_CAP })
+    host.run(&Command { argv, input: Vec::new(), limit, output_cap: OUTPUT_CAP })
 }
 
 /// What journalctl says, in JSON and, where it fails, in English: it has an empty environment.

@@ -29,6 +29,8 @@ pub(crate) const RULESET: &str = concat!(
 pub(crate) struct Harmless {
     seed: u64,
     tables: Vec<String>,
+    /// By chain, with family and table, its rules.
+    chains: Vec<(String, Vec<String>)>,
     /// How many there were of each kind.
     pub(crate) counts: BTreeMap<&'static str, usize>,
 }
@@ -45,11 +47,29 @@ const STATIC: [(&str, &[&str]); 8] = [
     ("set inet compliance-egress resolvers", &["192.0.2.53", "198.51.100.53", "127.0.0.53"]),
 ];
 
+const TIMED: [&str; 5] = [
+    "filter knocked",
+    "filter flooders",
+    "compliance-egress mcp4",
+    "compliance-egress mcp6",
+    "traffic seen",
+];
+
+/// What a change is about.
+#[derive(Clone, Copy)]
+enum Subject {
+    Static(usize),
+    Timed(usize),
+    Chain(usize),
+    New,
+}
+
 impl Harmless {
     pub(crate) fn new(seed: u64) -> Self {
         let tables = RULESET.split("\n}\n").filter(|block| block.contains("table "));
-        let tables = tables.map(|block| format!("{block}\n}}\n")).collect();
-        Self { seed, tables, counts: BTreeMap::new() }
+        let tables: Vec<_> = tables.map(|block| format!("{block}\n}}\n")).collect();
+        let chains = tables.iter().flat_map(|table| chains(table)).collect();
+        Self { seed, tables, chains, counts: BTreeMap::new() }
     }
 
     /// A port that some rule counts.
@@ -57,34 +77,38 @@ impl Harmless {
         40_000 + u16::try_from(self.below(10_000)).unwrap()
     }
 
-    /// The next `count` changes, as scripts: each a transaction. What removes tables stands alone, since nft
-    /// looks at the tables once for a script.
+    /// The next `count` changes, as scripts: each a transaction. No two are about the same, and what makes
+    /// tables anew comes first, so that none can take back what another has done wrong.
     pub(crate) fn next(&mut self, count: usize) -> Vec<String> {
-        let mut scripts = vec![String::new()];
-        for _ in 0..count {
-            let script = self.one();
-            match scripts.last_mut() {
-                Some(last) if !script.contains("table") && !last.contains("table") => {
-                    last.push_str(&script);
-                }
-                _ => scripts.push(script),
-            }
-        }
-        scripts
+        let anew = match self.below(8) {
+            0 => Some(("reload of everything", self.reload())),
+            1..=3 => Some(("table made anew", self.table_anew())),
+            _ => None,
+        };
+        let mut subjects: Vec<_> = (0..STATIC.len()).map(Subject::Static).collect();
+        subjects.extend((0..TIMED.len()).map(Subject::Timed));
+        subjects.extend((0..self.chains.len()).map(Subject::Chain));
+        subjects.extend([Subject::New; 8]);
+        self.shuffle(&mut subjects);
+        let others = count - usize::from(anew.is_some());
+        assert!(others <= subjects.len());
+        let others: Vec<_> = subjects[..others].iter().map(|it| self.one(*it)).collect();
+        let all = anew.iter().chain(&others);
+        all.for_each(|(kind, _)| *self.counts.entry(kind).or_default() += 1);
+        let others: String = others.into_iter().map(|(_, script)| script).collect();
+        anew.into_iter().map(|(_, script)| script).chain([others]).collect()
     }
 
-    fn one(&mut self) -> String {
-        let (kind, script) = match self.below(60) {
-            0 => ("reload of everything", self.reload()),
-            1 | 2 => ("table made anew", self.table_anew()),
-            3..=17 => ("static set filled anew", self.static_set()),
-            18..=29 => ("element added to a timed set", self.timed_element()),
-            30..=35 => ("timed set emptied", self.timed_set_emptied()),
-            36..=47 => ("object added and removed", self.come_and_gone()),
-            _ => ("chain filled anew", Self::chain_anew()),
-        };
-        *self.counts.entry(kind).or_default() += 1;
-        script
+    fn one(&mut self, subject: Subject) -> (&'static str, String) {
+        match subject {
+            Subject::Static(set) => ("static set filled anew", self.static_set(set)),
+            Subject::Timed(set) if self.below(3) == 0 => {
+                ("timed set emptied", format!("flush set inet {}\n", TIMED[set]))
+            }
+            Subject::Timed(set) => ("element added to a timed set", self.timed_element(set)),
+            Subject::Chain(chain) => ("chain filled anew", self.chain_anew(chain)),
+            Subject::New => ("object added and removed", self.come_and_gone()),
+        }
     }
 
     fn reload(&mut self) -> String {
@@ -97,42 +121,48 @@ impl Harmless {
     fn table_anew(&mut self) -> String {
         let n = self.below(self.tables.len());
         let block = &self.tables[n];
-        let head = block.lines().find(|line| line.starts_with("table ")).unwrap();
-        format!("delete {}\n{block}", head.trim_end_matches(" {"))
+        format!("delete table {}\n{block}", name_of(block))
     }
 
-    fn static_set(&mut self) -> String {
-        let (set, elements) = STATIC[self.below(STATIC.len())];
+    fn static_set(&mut self, set: usize) -> String {
+        let (set, elements) = STATIC[set];
         let mut elements = elements.to_vec();
         self.shuffle(&mut elements);
         let name = set.split_once(' ').unwrap().1;
         format!("flush {set}\nadd element {name} {{ {} }}\n", elements.join(", "))
     }
 
-    fn timed_element(&mut self) -> String {
-        let n = self.below(65_536);
-        let address = format!("198.18.{}.{}", n / 256, n % 256);
-        match self.below(3) {
-            0 => {
-                format!("add element inet filter knocked {{ {address} timeout {}s }}\n", 1 + n % 9)
-            }
-            1 => format!("add element inet compliance-egress mcp4 {{ {address} }}\n"),
-            _ => format!("add element inet traffic seen {{ {n} timeout 1s }}\n"),
-        }
+    fn timed_element(&mut self, set: usize) -> String {
+        let (n, timeout) = (self.below(65_536), 1 + self.below(9));
+        let (name, element) = (
+            TIMED[set],
+            match TIMED[set] {
+                "compliance-egress mcp6" => format!("2001:db8::{n:x}"),
+                "compliance-egress mcp4" => format!("198.18.{}.{}", n / 256, n % 256),
+                "filter flooders" => {
+                    format!("198.18.{}.{} limit rate over 10/second", n / 256, n % 256)
+                }
+                "filter knocked" => format!("198.18.{}.{} timeout {timeout}s", n / 256, n % 256),
+                _ => format!("{n} timeout 1s"),
+            },
+        );
+        format!("add element inet {name} {{ {element} }}\n")
     }
 
-    fn timed_set_emptied(&mut self) -> String {
-        let sets = [
-            "filter knocked",
-            "filter flooders",
-            "compliance-egress mcp4",
-            "compliance-egress mcp6",
-        ];
-        format!("flush set inet {}\n", sets[self.below(sets.len())])
+    /// The same rules with new handles, and new comments where they have none.
+    fn chain_anew(&mut self, chain: usize) -> String {
+        let comment = self.below(1_000_000);
+        let (name, rules) = &self.chains[chain];
+        let rules = rules.iter().map(|rule| {
+            let commented = rule.contains(" comment ");
+            let comment = if commented { "" } else { &*format!(" comment \"{comment}\"") };
+            format!("add rule {name} {rule}{comment}\n")
+        });
+        format!("flush chain {name}\n{}", rules.collect::<String>())
     }
 
     fn come_and_gone(&mut self) -> String {
-        let n = self.below(1_000_000);
+        let n = self.below(1_000_000_000);
         match self.below(4) {
             0 => format!("add table ip gone{n}\ndelete table ip gone{n}\n"),
             1 => format!(
@@ -143,15 +173,6 @@ impl Harmless {
             ),
             _ => format!("add counter ip nat gone{n}\ndelete counter ip nat gone{n}\n"),
         }
-    }
-
-    /// The same rules with new handles.
-    fn chain_anew() -> String {
-        "flush chain inet filter www\n\
-         add rule inet filter www ct count over 100 reject with tcp reset\n\
-         add rule inet filter www tcp dport { 80, 443 } counter name \"web\" accept comment \"new\"\n\
-         add rule inet filter www return\n"
-            .to_owned()
     }
 
     /// xorshift64*
@@ -168,6 +189,23 @@ impl Harmless {
             items.swap(n, other);
         }
     }
+}
+
+/// Family and name of a table that is written as a block.
+fn name_of(table: &str) -> &str {
+    let head = table.lines().find_map(|line| line.strip_prefix("table ")).unwrap();
+    head.trim_end_matches(" {")
+}
+
+/// The chains of a table that is written as a block.
+fn chains(table: &str) -> impl Iterator<Item = (String, Vec<String>)> {
+    table.split("\n\tchain ").skip(1).map(move |block| {
+        let (chain, body) = block.split_once(" {\n").unwrap();
+        let lines = body.split("\t}").next().unwrap().lines().map(str::trim);
+        let rules =
+            lines.filter(|line| !line.starts_with("type ") && !line.starts_with("comment "));
+        (format!("{} {chain}", name_of(table)), rules.map(str::to_owned).collect())
+    })
 }
 
 /// A change of what is allowed.

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
+const NFT: &str = "/usr/sbin/nft";
 const INSIDE: &str = "COMPLIANCE_TEST_IN_NAMESPACE";
 
 /// Runs `body` in a new network namespace: this very test, started again.
@@ -16,6 +17,9 @@ pub(crate) fn alone_with(test: &str, wrapper: &[&str], body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
+    if !std::path::Path::new(NFT).exists() {
+        return skipped(test, &format!("{NFT} is not there: install nftables"));
+    }
     let unshare = || {
         let mut command = Command::new("unshare");
         command.args(["--map-root-user", "--net"]).args(wrapper);
@@ -24,13 +28,9 @@ pub(crate) fn alone_with(test: &str, wrapper: &[&str], body: impl FnOnce()) {
     match unshare().arg("true").output() {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            println!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
-            return;
+            return skipped(test, String::from_utf8_lossy(&output.stderr).trim());
         }
-        Err(error) => {
-            println!("skipped: unshare: {error}");
-            return;
-        }
+        Err(error) => return skipped(test, &format!("unshare: {error}")),
     }
     let status = unshare()
         .arg(std::env::current_exe().unwrap())
@@ -39,6 +39,12 @@ pub(crate) fn alone_with(test: &str, wrapper: &[&str], body: impl FnOnce()) {
         .status()
         .unwrap();
     assert!(status.success(), "{test} failed in its namespace");
+}
+
+/// Says so past the test harness, which keeps what a test prints to itself when it ends well.
+pub(crate) fn skipped(what: &str, why: &str) {
+    let line = format!("skipped: {what}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// Has nft carry out a script in one transaction, and gives its process id.
@@ -53,12 +59,12 @@ pub(crate) fn nft_fails(script: &str) -> bool {
 
 /// Has nft carry out a script; an error is what it said.
 pub(crate) fn try_nft(script: &str) -> Result<u32, String> {
-    let mut child = Command::new("/usr/sbin/nft")
+    let mut child = Command::new(NFT)
         .args(["-f", "-"])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("these tests need /usr/sbin/nft: install nftables");
+        .unwrap();
     let pid = child.id();
     child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -68,7 +74,7 @@ pub(crate) fn try_nft(script: &str) -> Result<u32, String> {
 
 /// What nft prints.
 pub(crate) fn run_nft(arguments: &[&str]) -> String {
-    let output = Command::new("/usr/sbin/nft").args(arguments).output().unwrap();
+    let output = Command::new(NFT).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

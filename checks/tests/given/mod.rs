@@ -15,7 +15,7 @@ pub(crate) fn baseline(parts: &Value) -> Baseline {
         "firewall": absent, "logging": absent, "encryption": absent,
     });
     for (name, part) in parts.as_object().unwrap() {
-        baseline[name] = part.clone();
+        baseline.as_object_mut().unwrap().insert(name.clone(), part.clone());
     }
     serde_json::from_value(baseline).unwrap()
 }

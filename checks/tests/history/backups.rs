@@ -103,7 +103,7 @@ impl Machine for Jobs {
             2 => job.back_up(now, event.below(2000)),
             // The job's clock may be a little ahead.
             3 => {
-                job.back_up(now.plus(Span::from_secs(i64::from(event.below(300)))), event.below(9))
+                job.back_up(now.plus(Span::from_secs(i64::from(event.below(300)))), event.below(9));
             }
             _ => job.tested_at = now,
         }

@@ -1,4 +1,4 @@
-//! The ruleset of a NixOS machine.
+//! The ruleset of a NixOS machine, less some chains.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -15,6 +15,9 @@ use super::{Event, Machine};
 
 const NFT: &str = "/usr/sbin/nft";
 
+/// Chains and sets where nothing happens.
+const ELSEWHERE: [&str; 4] = ["rpfilter", "rpfilter-allow", "input-allow", "temp-ports"];
+
 pub(super) struct Ruleset {
     uptime: Span,
     generation: u32,
@@ -26,7 +29,9 @@ impl Default for Ruleset {
         static LISTED: LazyLock<Vec<Value>> = LazyLock::new(|| {
             let listing = include_str!("../fixtures/firewall/nixos.1.1.3.json");
             let mut listing: BTreeMap<String, Vec<Value>> = serde_json::from_str(listing).unwrap();
-            listing.remove("nftables").unwrap()
+            let mut objects = listing.remove("nftables").unwrap();
+            objects.retain(|object| !ELSEWHERE.iter().any(|name| is_of(object, name)));
+            objects
         });
         Self { uptime: Span::from_hours(1), generation: 7, objects: LISTED.clone() }
     }
@@ -75,11 +80,68 @@ impl Machine for Ruleset {
         CAPTURED.clone()
     }
 
+    /// Several changes come between two rounds.
     fn live(&mut self, event: Event) {
+        for n in 0..=event.below(4) {
+            let (kind, amount) = (event.kind.rotate_left(3 * n), event.amount.rotate_left(8 * n));
+            self.change(Event { kind, amount });
+        }
+    }
+
+    fn harm(&mut self, kind: usize, event: Event) {
+        let rule = self.one_rule(event);
+        match kind {
+            0 => drop(self.objects.remove(rule)),
+            1 => {
+                let input = self.bodies("chain").find(|chain| chain["name"] == "input").unwrap();
+                input["policy"] = json!("accept");
+            }
+            2 => {
+                self.objects[rule]["rule"]["expr"] =
+                    json!([{ "accept": null }, { "accept": null }]);
+            }
+            3 => {
+                let accept = self.objects[rule].clone();
+                self.objects.insert(rule, accept);
+            }
+            4 => self
+                .objects
+                .push(json!({ "table": { "family": "ip", "name": "other", "handle": 99 } })),
+            5 => self.objects.push(json!({ "chain": {
+                "family": "inet", "table": "nixos-fw", "name": "first", "handle": 99,
+                "type": "filter", "hook": "input", "prio": -400, "policy": "accept",
+            } })),
+            6 => {
+                let set = self.bodies("set").find(|set| set["name"] == "resolvers").unwrap();
+                set["elem"].as_array_mut().unwrap().push(json!("203.0.113.66"));
+            }
+            7 => {
+                let input = self.bodies("chain").find(|chain| chain["name"] == "input").unwrap();
+                input["prio"] = json!(1);
+            }
+            _ => self.objects.truncate(1),
+        }
+        self.generation += 1;
+    }
+
+    fn show(&self, look: &mut dyn FnMut(&dyn Host)) {
+        look(&self.host());
+    }
+
+    fn uptime(&self) -> Span {
+        self.uptime
+    }
+}
+
+impl Ruleset {
+    /// Changes nothing that is allowed.
+    fn change(&mut self, event: Event) {
         let n = event.amount;
         match event.one_of(6) {
             0 => {
-                self.uptime = Span::from_millis(self.uptime.as_millis() + i64::from(n % 10_000_000))
+                let later = self.uptime.as_millis() + i64::from(n % 10_000_000);
+                self.uptime = Span::from_millis(later);
+                return;
             }
             // Loaded again: all handles are others.
             1 => {
@@ -117,47 +179,9 @@ impl Machine for Ruleset {
         }
         self.generation += 1;
     }
+}
 
-    fn harm(&mut self, kind: usize, event: Event) {
-        let rule = self.one_rule(event);
-        match kind {
-            0 => drop(self.objects.remove(rule)),
-            1 => {
-                let input = self.bodies("chain").find(|chain| chain["name"] == "input").unwrap();
-                input["policy"] = json!("accept");
-            }
-            2 => {
-                self.objects[rule]["rule"]["expr"] = json!([{ "accept": null }, { "accept": null }])
-            }
-            3 => {
-                let accept = self.objects[rule].clone();
-                self.objects.insert(rule, accept);
-            }
-            4 => self
-                .objects
-                .push(json!({ "table": { "family": "ip", "name": "other", "handle": 99 } })),
-            5 => self.objects.push(json!({ "chain": {
-                "family": "inet", "table": "nixos-fw", "name": "first", "handle": 99,
-                "type": "filter", "hook": "input", "prio": -400, "policy": "accept",
-            } })),
-            6 => {
-                let set = self.bodies("set").find(|set| set["name"] == "resolvers").unwrap();
-                set["elem"].as_array_mut().unwrap().push(json!("203.0.113.66"));
-            }
-            7 => {
-                let input = self.bodies("chain").find(|chain| chain["name"] == "input").unwrap();
-                input["prio"] = json!(1);
-            }
-            _ => self.objects.truncate(1),
-        }
-        self.generation += 1;
-    }
-
-    fn show(&self, look: &mut dyn FnMut(&dyn Host)) {
-        look(&self.host());
-    }
-
-    fn uptime(&self) -> Span {
-        self.uptime
-    }
+fn is_of(object: &Value, name: &str) -> bool {
+    let body = object.as_object().unwrap().values().next().unwrap();
+    body["name"] == name || body["chain"] == name
 }

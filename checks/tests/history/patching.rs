@@ -116,7 +116,7 @@ impl Machine for Nixos {
                 self.expected = expected;
             }
             3 => {
-                self.now = self.running.made_at.plus(Span::from_millis(MAX_AGE_D * 86_400_000 + 1))
+                self.now = self.running.made_at.plus(Span::from_millis(MAX_AGE_D * 86_400_000 + 1));
             }
             4 => {
                 self.booted = Generation { kernel: other, ..self.booted };

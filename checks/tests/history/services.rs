@@ -71,7 +71,7 @@ impl Machine for Units {
             3 => self.critical[which].restarts = 0,
             4 => {
                 self.critical[which].active =
-                    ["active", "reloading"][event.below(2) as usize].to_owned()
+                    ["active", "reloading"][event.below(2) as usize].to_owned();
             }
             5 => {
                 let (active, sub) =
@@ -117,7 +117,7 @@ impl Machine for Units {
             }
             _ => {
                 (self.oneshot.active, self.oneshot.result) =
-                    ("failed".to_owned(), "exit-code".to_owned())
+                    ("failed".to_owned(), "exit-code".to_owned());
             }
         }
     }

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn long_texts_are_wrapped_below_where_they_begin() {
         let mut comment = Comment::default();
-        comment.item("key", &"many words ".repeat(20));
+        comment.item("key", &"many ".repeat(40));
         let text = comment.to_string();
         assert!(text.lines().count() > 2 && text.lines().all(|line| line.len() <= WIDTH), "{text}");
         let rest = text.lines().nth(1).unwrap();

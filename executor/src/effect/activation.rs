@@ -160,7 +160,12 @@ impl Hands<'_> {
         limit: Duration,
     ) -> Option<Vec<u8>> {
         let argv = argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
-        let command = Command { argv: Argv::try_from(argv).ok()?, limit, output_cap: READ };
+        let command = Command {
+            argv: Argv::try_from(argv).ok()?,
+            input: Vec::new(),
+            limit,
+            output_cap: READ,
+        };
         self.run_command(name, target, &command)
     }
 
@@ -275,7 +280,8 @@ impl Hands<'_> {
     /// Runs a command that only looks: it is no action.
     fn ask(&self, argv: &[&str]) -> Option<Vec<u8>> {
         let argv = Argv::try_from(argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
-        let command = Command { argv: argv.ok()?, limit: ASKING, output_cap: READ };
+        let command =
+            Command { argv: argv.ok()?, input: Vec::new(), limit: ASKING, output_cap: READ };
         let output = self.host.run(&command).ok()?;
         (output.code == Some(0)).then_some(output.stdout)
     }

@@ -56,6 +56,11 @@ impl Engine {
         if !gates.iter().all(Gate::is_open) {
             return self.hold(row, gates, moment);
         }
+        if self.dry_run {
+            let detail = format!("{} would be activated now; this is a dry run", target.system);
+            let draft = self.order_draft(row, Outcome::Alert, "dry_run", detail, moment);
+            return self.finish_order(row, draft.gates(gates), moment);
+        }
         let seen = row.hold.as_deref().is_some_and(|hold| SEEN_BY_LOOK.contains(&hold));
         if seen && row.retry_after.is_some_and(|at| moment.stamp() < at) {
             return Ok(());
@@ -70,7 +75,7 @@ impl Engine {
             tx.open_intent(&intent)
         })?;
         self.activating = Some(Activating::new(id, intent, when == When::Now, moment));
-        self.go_on(Event::Begin, moment)
+        self.drive(Event::Begin, moment)
     }
 
     /// Takes up the activation that was under way when the executor stopped.
@@ -82,7 +87,7 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let same_boot = what.boot_id == self.author.boot_id;
         self.activating = Some(Activating::new(intent, what, false, moment));
-        self.go_on(Event::Restarted { same_boot }, moment)
+        self.drive(Event::Restarted { same_boot }, moment)
     }
 
     /// A step has ended.
@@ -103,7 +108,7 @@ impl Engine {
                 self.ask_for_round(vec![intent], moment);
                 Ok(())
             }
-            Some(event) => self.go_on(event, moment),
+            Some(event) => self.drive(event, moment),
             None => Ok(()),
         }
     }
@@ -130,7 +135,7 @@ impl Engine {
             }
             _ => {}
         }
-        self.go_on(event, moment)
+        self.drive(event, moment)
     }
 
     /// The time to wait may be over.
@@ -139,7 +144,7 @@ impl Engine {
         match &mut self.activating {
             Some(activating) if activating.wait_until.is_some_and(|until| now >= until) => {
                 activating.wait_until = None;
-                self.go_on(Event::Done, moment)
+                self.drive(Event::Done, moment)
             }
             _ => Ok(()),
         }
@@ -156,7 +161,7 @@ impl Engine {
         asked: Span,
         moment: Moment,
     ) -> Result<(), LedgerError> {
-        if self.activating.is_none() { Ok(()) } else { self.go_on(Event::Head { asked }, moment) }
+        if self.activating.is_none() { Ok(()) } else { self.drive(Event::Head { asked }, moment) }
     }
 
     /// What is being activated.
@@ -180,7 +185,7 @@ impl Engine {
     }
 
     /// Hands an event to the state machine, puts what it says on disk, and asks for what it wants.
-    fn go_on(&mut self, event: Event, moment: Moment) -> Result<(), LedgerError> {
+    fn drive(&mut self, event: Event, moment: Moment) -> Result<(), LedgerError> {
         let Some(activating) = &mut self.activating else { return Ok(()) };
         let Some(activation) = &activating.what.activation else { return Ok(()) };
         if let Event::Seen(sight) = &event {
@@ -214,7 +219,7 @@ impl Engine {
         now: bool,
         moment: Moment,
     ) -> Result<Vec<Gate>, LedgerError> {
-        let mut gates = vec![gates::clock(moment.now)];
+        let mut gates = vec![gates::clock(moment.now), gates::space(self.disk_full)];
         if !now {
             gates.push(gates::window_for(&self.windows, moment.now, limits.needed()));
         }

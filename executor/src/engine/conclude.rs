@@ -1,17 +1,19 @@
 //! How what was begun ended: judged by what a round sees afterwards, never by an exit code alone.
 
-use compliance_checks::{Report, Verdict};
-use compliance_protocol::evidence::Outcome;
+use compliance_checks::{CheckId, Report, Verdict};
+use compliance_protocol::evidence::{Finding, Outcome, Rollback};
 use compliance_protocol::time::{Span, Timestamp};
 use serde_json::{Map, Value, json};
 
+use super::doing::Doing;
 use super::rounds::{attempt_key, fingerprint};
-use super::{Doing, Engine, RoundJob};
+use super::{Engine, RoundJob};
 use crate::effect::{Effect, Performed};
 use crate::evidence::{Draft, Moment};
 use crate::gates::Attempt;
 use crate::ledger::{Intent, IntentId, IntentTrigger, LedgerError, OrderState, Tx};
 use crate::observe::Observed;
+use crate::remedy;
 
 impl Engine {
     /// Takes up the intents that a crash left: each is concluded by a round, and none is begun again.
@@ -34,13 +36,7 @@ impl Engine {
             if what.effect.is_none() {
                 self.looking.push((intent, what, moment));
             } else {
-                self.doing = Some(Doing {
-                    intent,
-                    what,
-                    started: moment,
-                    performed: None,
-                    after_crash: true,
-                });
+                self.doing = Some(Doing::interrupted(intent, what, moment));
             }
         }
         if !concludes.is_empty() {
@@ -57,12 +53,14 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let asked = |intent: IntentId| round.concludes.contains(&intent);
-        if let Some(doing) = self.doing.take_if(|doing| asked(doing.intent)) {
+        if let Some(mut doing) = self.doing.take_if(|doing| asked(doing.intent)) {
             if doing.after_crash
                 && round.about.now.at().is_none()
                 && is_soon_after(doing.started, moment)
             {
                 self.unjudged = Some(doing.intent);
+                self.doing = Some(doing);
+            } else if is_well(&doing, observed) && self.must_prove(&mut doing, moment)? {
                 self.doing = Some(doing);
             } else {
                 self.conclude_effect(&doing, round, observed, moment)?;
@@ -86,22 +84,25 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let what = &doing.what;
-        let report =
-            observed.iter().map(Observed::report).find(|report| what.check == Some(report.check));
-        let (outcome, reason, detail) =
-            judge(what, doing.performed.as_ref(), doing.after_crash, report);
+        let report = report_for(what, observed);
+        let (outcome, reason, detail) = match &doing.undone {
+            Some(undone) => judge_undo(what, undone, report),
+            None => judge(what, doing.performed.as_ref(), doing.after_crash, report),
+        };
         let mut draft = self
             .draft(what.trigger.evidence(), outcome, reason, detail, moment)
             .since(doing.started);
         if let Some(report) = report {
             draft = draft.about(report, round.sha256);
         }
-        let actions = doing.performed.as_ref().map(|p| p.actions.clone()).unwrap_or_default();
+        let performed = doing.performed.iter().chain(&doing.undone);
+        let actions = performed.flat_map(|performed| performed.actions.clone()).collect();
         let draft = draft
             .findings(what.findings.clone())
             .pre(what.pre.clone())
             .gates(what.gates.clone())
-            .actions(actions);
+            .actions(actions)
+            .rollback(rollback(doing, outcome));
         let attempt = Attempt { at: moment.reading.wall, healed: outcome == Outcome::Success };
         self.record(moment, |tx, author| {
             if let (IntentTrigger::Drift, Some(check)) = (&what.trigger, what.check) {
@@ -160,6 +161,45 @@ pub(super) fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(),
     }
 }
 
+fn report_for<'a>(what: &Intent, observed: &'a [Observed]) -> Option<&'a Report> {
+    observed.iter().map(Observed::report).find(|report| what.check == Some(report.check))
+}
+
+/// Whether it was done and is seen to have helped.
+fn is_well(doing: &Doing, observed: &[Observed]) -> bool {
+    let done = doing.performed.as_ref().map_or(doing.after_crash, |p| p.failure.is_none());
+    let report = report_for(&doing.what, observed);
+    done && report.is_some_and(|report| healed(&doing.what, report, doing.after_crash).is_ok())
+}
+
+fn rollback(doing: &Doing, outcome: Outcome) -> Rollback {
+    let loads = matches!(doing.what.effect, Some(Effect::LoadFirewall(_)));
+    let available = loads && doing.performed.as_ref().is_some_and(|p| p.failure.is_none());
+    let performed = outcome == Outcome::Reverted;
+    Rollback { available, performed, to: performed.then(|| "the ruleset of before".to_owned()) }
+}
+
+/// The outcome of what was taken back: verified where the facts are those of before.
+fn judge_undo(
+    what: &Intent,
+    undone: &Performed,
+    report: Option<&Report>,
+) -> (Outcome, &'static str, String) {
+    let title = what.effect.as_ref().map(Effect::title).unwrap_or_default();
+    if let Some(failure) = &undone.failure {
+        return (Outcome::Failed, "undo_failed", failure.clone());
+    }
+    let before = what.pre.get("sha256");
+    let is_back = report.is_some_and(|r| before.is_some() && r.facts.get("sha256") == before);
+    if is_back {
+        let detail = format!("{title}: no poll got through after it, so it was taken back");
+        (Outcome::Reverted, "not_proven", detail)
+    } else {
+        let detail = format!("{title}: taken back, but things are not as they were before");
+        (Outcome::Failed, "undo_failed", detail)
+    }
+}
+
 /// The outcome of an effect by what was seen before and after it.
 fn judge(
     what: &Intent,
@@ -192,26 +232,34 @@ fn judge(
 fn says_nothing_else(what: &Intent, report: &Report) -> bool {
     match &report.verdict {
         Verdict::Compliant | Verdict::NotApplicable(_) => true,
-        Verdict::Drifted(findings) => findings.iter().all(|f| f.subject == what.subject),
+        Verdict::Drifted(findings) => findings.iter().all(|finding| is_about(what, finding)),
         Verdict::Unknown(_) => false,
     }
+}
+
+fn is_about(what: &Intent, finding: &Finding) -> bool {
+    what.effect.as_ref().is_some_and(|effect| remedy::concerns(effect, &finding.subject))
 }
 
 /// Whether `report`, made after the effect, shows that it did what it was for.
 fn healed(what: &Intent, report: &Report, after_crash: bool) -> Result<(), &'static str> {
     let subject = what.subject.as_str();
-    let drifted = report.verdict.findings().iter().any(|finding| finding.subject == subject);
+    let drifted = report.verdict.findings().iter().any(|finding| is_about(what, finding));
     let doubt =
         |facts: &Value| facts.as_object().is_some_and(|f| f.keys().any(|k| k.ends_with("_error")));
     let unseen = matches!(report.verdict, Verdict::Unknown(_))
         || report.facts.get(subject).is_some_and(doubt);
-    if matches!(what.effect, Some(Effect::RestartUnit { .. })) {
-        return match drifted {
-            true => Err("the unit is not well"),
+    match &what.effect {
+        Some(Effect::RestartUnit { check: CheckId::Services, .. }) => match drifted {
+            true => return Err("the unit is not well"),
             // The last step asked systemd itself; after a crash nobody knows of it.
-            false if unseen && after_crash => Err("whether it helped cannot be seen"),
-            false => Ok(()),
-        };
+            false if unseen && after_crash => return Err("whether it helped cannot be seen"),
+            false => return Ok(()),
+        },
+        Some(Effect::RunBackup(_)) => {}
+        _ if unseen => return Err("whether it helped cannot be seen"),
+        _ if drifted => return Err("the drift is still there"),
+        _ => return Ok(()),
     }
     let newest = |facts: &Map<String, Value>| -> Option<Timestamp> {
         serde_json::from_value(facts.get(subject)?.get("finished_at")?.clone()).ok()

@@ -90,6 +90,7 @@ impl Engine {
             self.activation_hears(mark.ticket_boottime, moment)?;
         }
         self.settle_doubt(moment)?;
+        self.prove_ruleset(moment)?;
         self.withdraw_unlisted(&head, moment)?;
         self.report_gaps(&head, moment)?;
         self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;

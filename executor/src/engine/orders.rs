@@ -7,13 +7,15 @@ use compliance_protocol::gate::Gate;
 use compliance_protocol::order::{Order, Refusal};
 use compliance_protocol::time::{Span, Timestamp};
 
-use super::{Doing, Engine, Job, facts_of};
+use super::doing::Doing;
+use super::{Engine, Job, facts_of};
 use crate::admit::{self, Identified, Ruling};
 use crate::authorise::{self, Decision, Permit, Work};
 use crate::effect::Effect;
 use crate::evidence::{Draft, Moment};
 use crate::gates;
 use crate::ledger::{Fact, Intent, IntentTrigger, LedgerError, OrderRow, OrderState};
+use crate::remedy;
 use compliance_checks::CheckId;
 
 /// When a gate does not say when it opens, it is asked again after this.
@@ -115,6 +117,11 @@ impl Engine {
         match work {
             Err((refusal, detail)) => self.refuse_order(row, refusal, detail, moment),
             Ok(Work::Act(Decision::Hold(gates))) => self.hold(row, gates, moment),
+            Ok(Work::Act(Decision::Would(effect, gates))) => {
+                let detail = format!("{} would be done now; this is a dry run", effect.title());
+                let draft = self.order_draft(row, Outcome::Alert, "dry_run", detail, moment);
+                self.finish_order(row, draft.gates(gates).actions(effect.would()), moment)
+            }
             Ok(Work::Act(Decision::Go(permit, gates))) => {
                 let check = permit.effect().check();
                 if self.rounds.report(check).is_none() {
@@ -170,13 +177,7 @@ impl Engine {
         if permit.effect() == &Effect::Reboot {
             self.announce_reboot(moment)?;
         }
-        self.doing = Some(Doing {
-            intent: id,
-            what: intent,
-            started: moment,
-            performed: None,
-            after_crash: false,
-        });
+        self.doing = Some(Doing::begun(id, intent, moment));
         self.jobs.push(Job::Effect(permit));
         Ok(())
     }
@@ -191,7 +192,9 @@ impl Engine {
     ) -> Intent {
         let report = check.and_then(|check| self.rounds.report(check));
         let subject = effect.as_ref().map(Effect::subject).unwrap_or_default();
-        let about_it = |finding: &&Finding| finding.subject == subject;
+        let about_it = |finding: &&Finding| {
+            effect.as_ref().is_some_and(|effect| remedy::concerns(effect, &finding.subject))
+        };
         let findings = report.map(|report| report.verdict.findings()).unwrap_or_default();
         Intent {
             findings: findings.iter().filter(about_it).cloned().collect(),
@@ -251,6 +254,15 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let draft = self.order_draft(row, outcome, reason, detail, moment);
+        self.finish_order(row, draft, moment)
+    }
+
+    pub(super) fn finish_order(
+        &mut self,
+        row: &OrderRow,
+        draft: Draft,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
         self.record(moment, |tx, author| {
             tx.set_order(row.epoch, row.sequence, OrderState::Done)?;
             tx.append(author, draft)

@@ -3,8 +3,9 @@
 use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::time::Span;
 
+use super::Engine;
 use super::conclude::finish;
-use super::{Doing, Engine};
+use super::doing::Doing;
 use crate::effect::{Effect, Performed};
 use crate::evidence::Moment;
 use crate::ledger::{Intent, IntentId, LedgerError};
@@ -33,7 +34,7 @@ impl Engine {
         what: Intent,
         moment: Moment,
     ) -> Result<(), LedgerError> {
-        let doing = Doing { intent, what, started: moment, performed: None, after_crash: true };
+        let doing = Doing::interrupted(intent, what, moment);
         if doing.what.boot_id == self.author.boot_id {
             // It may be going down just now; it is not told twice.
             self.doing = Some(doing);

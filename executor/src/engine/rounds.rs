@@ -1,5 +1,7 @@
 //! Rounds of checks: what changed goes into evidence, what drifted may be healed.
 
+use std::sync::Arc;
+
 use compliance_checks::{CheckId, Report, Verdict};
 use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::gate::{Gate, GateName};
@@ -9,10 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::Engine;
 use crate::authorise::{self, Decision, MAX_PAUSE, Permit};
+use crate::effect::Effect;
 use crate::evidence::{Draft, Moment};
 use crate::gates::{self, BREAKER};
 use crate::ledger::{Fact, Intent, IntentTrigger, LedgerError};
 use crate::observe::Observed;
+use crate::remedy;
 
 /// A summary is left this often, even when nothing changes.
 const SUMMARY: Span = Span::from_hours(1);
@@ -81,6 +85,8 @@ struct Turn {
 
 enum Wish {
     Heal(Permit, Box<Intent>),
+    /// It would be healed now if this were no dry run.
+    Would(Effect, Vec<Gate>),
     Wait(Vec<Gate>),
 }
 
@@ -102,6 +108,7 @@ impl Engine {
             }
             heal = heal.or(turn.heal);
             self.post_to_board(observed.report(), moment)?;
+            self.note_ruleset(observed.report(), moment);
         }
         let summary = (!changes.is_empty() || self.rounds.is_due(moment)).then(|| {
             let post = self.rounds.take();
@@ -142,18 +149,25 @@ impl Engine {
         moment: Moment,
     ) -> Result<Turn, LedgerError> {
         let report = observed.report();
-        let held = match self.wish_to_heal(observed, taken, moment)? {
+        let (would, held) = match self.wish_to_heal(observed, taken, moment)? {
             // Its evidence comes when it has ended.
             Wish::Heal(permit, intent) => {
                 return Ok(Turn { heal: Some((permit, *intent)), change: None });
             }
-            Wish::Wait(held) => held,
+            Wish::Would(effect, gates) => (Some(effect), gates),
+            Wish::Wait(held) => (None, held),
         };
-        let fingerprint = fingerprint(report, &held);
+        let mut fingerprint = fingerprint(report, &held);
+        if would.is_some() {
+            fingerprint.push_str("|dry run");
+        }
         let being_healed = self.doing.as_ref().is_some_and(|d| d.what.check == Some(report.check));
         let known = self.ledger.state(report.check)?;
         let changed = !being_healed && known.is_none_or(|(print, _)| print != fingerprint);
-        let change = changed.then(|| (fingerprint, self.change_draft(report, held, moment)));
+        let change = changed.then(|| match would {
+            Some(effect) => (fingerprint, self.would_draft(report, &effect, held, moment)),
+            None => (fingerprint, self.change_draft(report, held, moment)),
+        });
         Ok(Turn { heal: None, change })
     }
 
@@ -173,8 +187,13 @@ impl Engine {
             report.verdict.findings().iter().map(|f| f.subject.as_str()).collect();
         subjects.dedup();
         for subject in subjects {
-            let attempts =
-                self.ledger.attempts(&attempt_key(report.check, subject), moment.reading.wall)?;
+            let held_baseline = self.baseline.as_ref().ok().map(|held| Arc::clone(&held.baseline));
+            let Some(remedy) = held_baseline.and_then(|b| remedy::remedy(report, subject, &b))
+            else {
+                continue;
+            };
+            let key = attempt_key(report.check, &remedy.effect.subject());
+            let attempts = self.ledger.attempts(&key, moment.reading.wall)?;
             let about = self.circumstances(doing.as_deref(), moment);
             match authorise::heal(observed, subject, paused, &attempts, &about) {
                 Some(Decision::Go(permit, gates)) => {
@@ -183,11 +202,28 @@ impl Engine {
                     let intent = self.intent(IntentTrigger::Drift, effect, check, gates, moment);
                     return Ok(Wish::Heal(permit, Box::new(intent)));
                 }
+                Some(Decision::Would(effect, gates)) => return Ok(Wish::Would(effect, gates)),
                 Some(Decision::Hold(gates)) if held.is_empty() => held = gates,
                 Some(Decision::Hold(_)) | None => {}
             }
         }
         Ok(Wish::Wait(held))
+    }
+
+    fn would_draft(
+        &mut self,
+        report: &Report,
+        effect: &Effect,
+        gates: Vec<Gate>,
+        moment: Moment,
+    ) -> Draft {
+        let detail = format!("{} would be done now; this is a dry run", effect.title());
+        let trigger = Trigger::of(TriggerKind::Schedule);
+        let baseline = self.baseline_sha256();
+        self.draft(trigger, Outcome::Alert, "dry_run", detail, moment)
+            .about(report, baseline)
+            .gates(gates)
+            .actions(effect.would())
     }
 
     fn change_draft(&mut self, report: &Report, held: Vec<Gate>, moment: Moment) -> Draft {

@@ -16,6 +16,7 @@ impl Engine {
             gates::busy(doing.as_deref()),
             gates::pause(self.ledger.fact(Fact::PauseUntil)?, moment.stamp()),
             gates::window(&self.windows, moment.now),
+            gates::space(self.disk_full),
         ];
         let waiting = self.waiting()?;
         Ok(Status {

@@ -32,6 +32,10 @@ pub enum Fact {
     OrdersAfter,
     /// Nothing is healed until then.
     PauseUntil,
+    /// The ruleset of a baseline that let the appliance through to its control plane: its digest.
+    FirewallProven,
+    /// The ruleset of a baseline that did not, and was taken back once: its digest.
+    FirewallUndone,
     /// How many refusals were not recorded since the last alert about that.
     Suppressed,
 }
@@ -49,6 +53,8 @@ impl Fact {
             Self::LogRewritten => "log_rewritten",
             Self::OrdersAfter => "orders_after",
             Self::PauseUntil => "pause_until",
+            Self::FirewallProven => "firewall_proven",
+            Self::FirewallUndone => "firewall_undone",
             Self::Suppressed => "suppressed",
         }
     }
@@ -76,6 +82,8 @@ impl Ledger {
         self.fact::<Digest>(Fact::LogRewritten)?;
         self.fact::<u64>(Fact::Suppressed)?;
         self.fact::<Quarantine>(Fact::Quarantine)?;
+        self.fact::<Digest>(Fact::FirewallProven)?;
+        self.fact::<Digest>(Fact::FirewallUndone)?;
         self.fact::<u8>(Fact::KernelClockOnly)?;
         self.log_head().map(drop)
     }

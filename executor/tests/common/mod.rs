@@ -52,6 +52,7 @@ pub(crate) struct Rig {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) heal: Heal,
+    pub(crate) dry_run: bool,
     pub(crate) windows: Windows,
     pub(crate) synchronised: bool,
     /// What the system closure brings.
@@ -72,6 +73,7 @@ impl Rig {
         let keys = Keys::default();
         let mut setup = Setup {
             heal: Heal::default(),
+            dry_run: false,
             windows: Windows::new(vec![Window::new(&[], "02:00", 120, "UTC").unwrap()]).unwrap(),
             synchronised: true,
             trust: keys.trust(),
@@ -258,8 +260,11 @@ impl Rig {
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
-                let switching = self.setup.switching.clone();
-                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()), switching };
+                let tools = Tools {
+                    systemctl: Some(SYSTEMCTL.parse().unwrap()),
+                    undo_dir: self.dir.path().to_owned(),
+                    switching: self.setup.switching.clone(),
+                };
                 let uptime = self.reading.boottime;
                 let performed = perform(permit, &*self.host, &tools, &|| uptime);
                 self.engine.effect_done(performed, self.reading).unwrap();
@@ -437,6 +442,7 @@ pub(crate) fn try_start(
         windows: setup.windows.clone(),
         heal: setup.heal.clone(),
         limits: setup.switching.as_ref().map(|switching| switching.limits),
+        dry_run: setup.dry_run,
         round_interval: ROUND,
         ledger,
         random,

@@ -106,8 +106,11 @@ impl After {
                     EngineJob::Round(_) => self.rig.run(job),
                     EngineJob::Effect(permit) => {
                         self.starts.push(under_way(&self.rig));
-                        let tools =
-                            Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()), switching: None };
+                        let tools = Tools {
+                            systemctl: Some(SYSTEMCTL.parse().unwrap()),
+                            undo_dir: std::env::temp_dir(),
+                            switching: None,
+                        };
                         let uptime = self.rig.reading.boottime;
                         let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);
                         self.rig.engine.effect_done(performed, self.rig.reading).unwrap();

@@ -336,7 +336,11 @@ impl Recorder {
                 self.recording.starts.push(by);
                 self.phase = Phase::Begun;
                 self.note("an effect begins");
-                let tools = Tools { systemctl: Some(SYSTEMCTL.parse().unwrap()), switching: None };
+                let tools = Tools {
+                    systemctl: Some(SYSTEMCTL.parse().unwrap()),
+                    undo_dir: std::env::temp_dir(),
+                    switching: None,
+                };
                 let uptime = self.rig.reading.boottime;
                 let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);
                 let steps = std::mem::take(&mut self.program.lock().unwrap().steps);

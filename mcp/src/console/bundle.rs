@@ -117,9 +117,14 @@ fn gates(bundle: &Bundle) -> Vec<Gate> {
         name: match gate.gate {
             GateName::Busy => "nobody else acts",
             GateName::Clock => "clock",
+            GateName::Head => "control plane heard of",
             GateName::Pause => "not paused",
             GateName::Policy => "policy",
+            GateName::Quarantine => "not in quarantine",
             GateName::Rate => "rate",
+            GateName::Shutdown => "no shutdown scheduled",
+            GateName::Space => "space",
+            GateName::Switch => "nobody else switches",
             GateName::Window => "window",
         },
         state: match gate.state {

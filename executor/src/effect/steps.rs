@@ -1,0 +1,85 @@
+//! Steps: each runs one program, and is judged and recorded; after one that failed none follows.
+
+use compliance_checks::Host;
+use compliance_checks::command::{Command, Output};
+use compliance_checks::host::HostError;
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::{ActionRecord, StepResult};
+use compliance_protocol::time::Span;
+
+use super::Performed;
+
+/// At most this much of what a step prints is taken, to be digested.
+pub(super) const OUTPUT_CAP: usize = 16 * 1024 * 1024;
+
+/// An effect under way.
+pub(super) struct Run<'a> {
+    host: &'a dyn Host,
+    uptime: &'a dyn Fn() -> Span,
+    actions: Vec<ActionRecord>,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(host: &'a dyn Host, uptime: &'a dyn Fn() -> Span) -> Self {
+        Self { host, uptime, actions: Vec::new() }
+    }
+
+    /// The host, for finding tools.
+    pub(super) fn host(&self) -> &'a dyn Host {
+        self.host
+    }
+
+    /// Takes the step that `command` is, about `target`: what it printed on stdout, or why it failed.
+    pub(super) fn step(
+        &mut self,
+        name: &str,
+        target: &str,
+        command: Result<Command, String>,
+    ) -> Result<Vec<u8>, String> {
+        let started = (self.uptime)();
+        let ended = command.map(|command| self.host.run(&command));
+        let lasted = (self.uptime)().as_millis() - started.as_millis();
+        let (result, output, taken) = judge(name, target, ended);
+        self.actions.push(ActionRecord {
+            name: name.to_owned(),
+            target: target.to_owned(),
+            duration_ms: u64::try_from(lasted).unwrap_or(0),
+            result,
+            output_sha256: Digest::of(&output),
+            output_bytes: output.len() as u64,
+        });
+        taken
+    }
+
+    /// What was done, and why it ended if it failed.
+    pub(super) fn into_performed(self, ended: Result<(), String>) -> Performed {
+        Performed { actions: self.actions, failure: ended.err(), event: None }
+    }
+}
+
+type Ended = Result<Result<Output, HostError>, String>;
+
+fn judge(name: &str, target: &str, ended: Ended) -> (StepResult, Vec<u8>, Result<Vec<u8>, String>) {
+    let failed = |why: String| (StepResult::Failed, Vec::new(), Err(why));
+    match ended {
+        Ok(Ok(output)) => {
+            let text = [output.stdout.as_slice(), &output.stderr].concat();
+            match output.code {
+                Some(0) => (StepResult::Done, text, Ok(output.stdout)),
+                Some(code) => {
+                    let why = format!("{name} of {target} ended with code {code}");
+                    (StepResult::Failed, text, Err(why))
+                }
+                None => {
+                    let why = format!("{name} of {target} was ended by a signal");
+                    (StepResult::Failed, text, Err(why))
+                }
+            }
+        }
+        Ok(Err(error @ HostError::TimedOut { .. })) => {
+            (StepResult::TimedOut, Vec::new(), Err(error.about(target).to_string()))
+        }
+        Ok(Err(error)) => failed(error.about(target).to_string()),
+        Err(why) => failed(why),
+    }
+}

@@ -1,0 +1,87 @@
+//! Remedies: what is done about which finding. Pure; whether and when it is done is for
+//! [`authorise`](crate::authorise) to say.
+
+use compliance_checks::baseline::Baseline;
+use compliance_checks::firewall::{self, FirewallBaseline, TableName};
+use compliance_checks::{CheckId, Report, Verdict, logging};
+use compliance_protocol::name::UnitName;
+use serde_json::Value;
+
+use crate::effect::Effect;
+
+/// What is done about a finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remedy {
+    /// What.
+    pub effect: Effect,
+    /// It interrupts people, so it waits for the maintenance window.
+    pub disruptive: bool,
+}
+
+/// How long a restart that no order asked for may take, in seconds.
+const RESTART_LIMIT_S: u32 = 120;
+
+/// The remedy for what a check found about `subject`, if there is one.
+pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Remedy> {
+    let Verdict::Drifted(findings) = &report.verdict else { return None };
+    findings.iter().find(|finding| finding.subject == subject)?;
+    let undisruptive = |effect| Some(Remedy { effect, disruptive: false });
+    match report.check {
+        CheckId::Services => {
+            let unit = baseline.unit(&subject.parse().ok()?)?;
+            let effect = restart(&unit.unit, report.check);
+            Some(Remedy { effect, disruptive: unit.disruptive })
+        }
+        CheckId::Backups => {
+            let job = baseline.backup_jobs().iter().find(|job| job.name.as_str() == subject)?;
+            undisruptive(Effect::RunBackup(job.clone()))
+        }
+        CheckId::Firewall => {
+            let expected = baseline.firewall.expected()?;
+            // What nft did not print when it was captured, its text may lack too.
+            let whole = report.facts.get("unseen").and_then(Value::as_u64) == Some(0);
+            let can = whole && (is_ours(subject, expected) || expected.exclusive);
+            can.then(|| Effect::LoadFirewall(Box::new(expected.clone()))).and_then(undisruptive)
+        }
+        CheckId::Logging => {
+            let expected = baseline.logging.expected()?;
+            let unit = match expected.forwarders.iter().find(|unit| unit.as_str() == subject) {
+                Some(forwarder) => forwarder.clone(),
+                None if subject == logging::JOURNAL => JOURNALD.parse().ok()?,
+                None => return None,
+            };
+            undisruptive(restart(&unit, report.check))
+        }
+        // A system is activated by order; a disk is encrypted by a person.
+        CheckId::Patching | CheckId::Encryption => None,
+    }
+}
+
+/// Whether `effect` is done about what findings call `subject`.
+pub fn concerns(effect: &Effect, subject: &str) -> bool {
+    match effect {
+        Effect::LoadFirewall(expected) | Effect::UndoFirewall(expected) => {
+            expected.exclusive || is_ours(subject, expected)
+        }
+        Effect::RestartUnit { unit, check: CheckId::Logging, .. } if unit.as_str() == JOURNALD => {
+            subject == logging::JOURNAL
+        }
+        effect => effect.subject() == subject,
+    }
+}
+
+const JOURNALD: &str = "systemd-journald.service";
+
+fn restart(unit: &UnitName, check: CheckId) -> Effect {
+    Effect::RestartUnit { unit: unit.clone(), max_runtime_s: RESTART_LIMIT_S, check }
+}
+
+/// Whether a finding about `subject` is about a table that the baseline names; another's is removed only
+/// where the baseline is exclusive.
+fn is_ours(subject: &str, expected: &FirewallBaseline) -> bool {
+    let within = |table: &TableName| {
+        let rest = subject.strip_prefix(table.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ' ']))
+    };
+    subject == firewall::RULESET || expected.tables.keys().any(within)
+}
