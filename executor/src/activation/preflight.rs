@@ -159,3 +159,107 @@ fn space(place: &str, room: Option<Room>) -> Gate {
         Some(_) => Gate::open(GateName::Space, format!("{place} has room")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::{Health, Limits, Target};
+    use compliance_protocol::name::{Id, StorePath};
+    use compliance_protocol::time::Timestamp;
+
+    fn system(name: &str) -> StorePath {
+        format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}").parse().unwrap()
+    }
+
+    fn activation() -> Activation {
+        let (nar_hash, flake, baseline_sha256) = (None, None, None);
+        let target = Target { system: system("next"), nar_hash, flake, baseline_sha256 };
+        let id = Id::new(Timestamp::from_millis(0), [1; 10]);
+        Activation::new(id, target, Limits::default(), Span::ZERO)
+    }
+
+    fn facts() -> Facts {
+        Facts {
+            gates: vec![Gate::open(GateName::Window, "")],
+            sight: Sight {
+                running: Some(system("old")),
+                profile: Some(system("old")),
+                default: Some(system("old")),
+                switching: Some(false),
+                health: Some(Health::default()),
+                ..Sight::default()
+            },
+            last_head: Some(Span::from_secs(900)),
+            shutdown: Some(false),
+            other_deadman: Some(false),
+            store: Some(Room { free: 2, needed: 2 }),
+            boot: Some(Room { free: 2, needed: 2 }),
+            loader: Loader::DefaultOnly,
+        }
+    }
+
+    fn ending(class: Class, change: impl FnOnce(&mut Facts)) -> Option<(Outcome, String)> {
+        let mut facts = facts();
+        change(&mut facts);
+        match judge(&Activation { class, ..activation() }, facts) {
+            Readiness::Over(ending) => Some((ending.outcome, ending.reason)),
+            Readiness::Ready(before) => {
+                assert_eq!((&before.system, &before.default), (&system("old"), &system("old")));
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_as_it_should_be_or_not_known_defers_it_with_its_reason() {
+        type Change = fn(&mut Facts);
+        let cases: [(&str, &[Change]); 6] = [
+            ("outside_window", &[|f| f.gates = vec![Gate::closed(GateName::Window, "", None)]]),
+            (
+                "somebody_switches",
+                &[
+                    |f| f.sight.switching = Some(true),
+                    |f| f.sight.switching = None,
+                    |f| f.sight.running = None,
+                    |f| f.sight.profile = None,
+                    |f| f.sight.default = None,
+                    |f| f.sight.health = None,
+                    |f| f.other_deadman = Some(true),
+                    |f| f.other_deadman = None,
+                ],
+            ),
+            ("shutdown_scheduled", &[|f| f.shutdown = Some(true), |f| f.shutdown = None]),
+            (
+                "not_connected",
+                &[|f| f.last_head = None, |f| f.last_head = Some(Span::from_millis(900_001))],
+            ),
+            ("no_space", &[|f| f.store = None, |f| f.store = Some(Room { free: 1, needed: 2 })]),
+            ("no_space", &[|f| f.boot = None, |f| f.boot = Some(Room { free: 1, needed: 2 })]),
+        ];
+        assert_eq!(ending(Class::Live, |_| ()), None);
+        for (reason, changes) in cases {
+            for change in changes {
+                let expected = Some((Outcome::Deferred, reason.to_owned()));
+                assert_eq!(ending(Class::Live, change), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_system_that_has_to_be_booted_needs_a_loader_that_can_try_once() {
+        let rejected = Some((Outcome::Rejected, "loader_cannot_try_once".to_owned()));
+        assert_eq!(ending(Class::Reboot, |_| ()), rejected);
+        assert_eq!(ending(Class::Reboot, |facts| facts.loader = Loader::TriesOnce), None);
+    }
+
+    #[test]
+    fn what_runs_and_boots_already_is_not_activated_again() {
+        let everywhere = |facts: &mut Facts| {
+            let next = Some(system("next"));
+            (facts.sight.running, facts.sight.profile) = (next.clone(), next.clone());
+            facts.sight.default = next;
+        };
+        let already = Some((Outcome::Success, "already_active".to_owned()));
+        assert_eq!(ending(Class::Live, everywhere), already);
+    }
+}

@@ -536,11 +536,10 @@ fn policy_too_few_keys_to_override_the_window() {
 }
 
 #[test]
-fn policy_actions_that_this_release_does_not_carry_out() {
+fn policy_actions_that_this_site_does_not_carry_out() {
     let path = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-a-25.11";
     let digest = "0".repeat(64);
     for action in [
-        json!({ "type": "reboot" }),
         json!({ "type": "rollback_system", "store_path": path }),
         json!({ "type": "restore_firewall", "baseline_sha256": digest }),
         json!({ "type": "activate_system", "store_path": path, "baseline_sha256": digest,
