@@ -8,7 +8,7 @@ use compliance_protocol::evidence::System;
 use serde::{Deserialize, Serialize};
 
 pub use capture::capture;
-pub use facts::{Facts, Generation, Pending, gather};
+pub use facts::{Facts, Generation, Pending, RUNNING, gather};
 pub use judge::judge;
 
 use crate::baseline::Baseline;

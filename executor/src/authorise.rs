@@ -270,7 +270,9 @@ pub fn heal(
         gates::pause(paused_until, about.stamp()),
         gates::rate(attempts, min_interval, about.wall),
     ];
-    if disruptive {
+    if let Effect::Activate(_) = effect {
+        asked.push(gates::window_for(about.windows, about.now, about.limits?.needed()));
+    } else if disruptive {
         asked.push(gates::window(about.windows, about.now));
     }
     asked.extend([gates::space(about.disk_full), gates::busy(about.doing)]);

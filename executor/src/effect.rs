@@ -12,14 +12,14 @@ use std::path::PathBuf;
 
 use compliance_checks::backups::BackupJob;
 use compliance_checks::firewall::{FirewallBaseline, RULESET};
-use compliance_checks::{CheckId, Host};
+use compliance_checks::{CheckId, Host, patching};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{ActionRecord, StepResult};
 use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
 
-use crate::activation::{Action, Activation, Event};
+use crate::activation::{Action, Activation, Event, Target};
 use crate::authorise::Permit;
 use crate::config::Switching;
 use steps::Run;
@@ -40,6 +40,8 @@ pub enum Effect {
     RunBackup(BackupJob),
     /// Restart the machine.
     Reboot,
+    /// Activate a system. It is done in steps: each is a permit of its own.
+    Activate(Target),
     /// Carry out one step of an activation. Its intent holds the activation itself.
     #[serde(skip)]
     Activation(Box<(Action, Activation)>),
@@ -56,6 +58,7 @@ impl Effect {
             Self::RestartUnit { unit, .. } => format!("restart of {unit}"),
             Self::RunBackup(job) => format!("backup {}", job.name),
             Self::Reboot => "restart of the machine".to_owned(),
+            Self::Activate(target) => format!("activation of {}", target.system),
             Self::Activation(step) => format!("activation of {}", step.1.target.system),
             Self::LoadFirewall(_) => "load of the baseline's ruleset".to_owned(),
             Self::UndoFirewall(_) => "return to the ruleset of before".to_owned(),
@@ -67,7 +70,7 @@ impl Effect {
         match self {
             Self::RestartUnit { check, .. } => *check,
             Self::RunBackup(_) => CheckId::Backups,
-            Self::Reboot | Self::Activation(_) => CheckId::Patching,
+            Self::Reboot | Self::Activate(_) | Self::Activation(_) => CheckId::Patching,
             Self::LoadFirewall(_) | Self::UndoFirewall(_) => CheckId::Firewall,
         }
     }
@@ -78,6 +81,7 @@ impl Effect {
             Self::RestartUnit { unit, .. } => unit.to_string(),
             Self::RunBackup(job) => job.name.to_string(),
             Self::Reboot => "machine".to_owned(),
+            Self::Activate(_) => patching::RUNNING.to_owned(),
             Self::Activation(step) => step.1.target.system.to_string(),
             Self::LoadFirewall(_) | Self::UndoFirewall(_) => RULESET.to_owned(),
         }
@@ -96,7 +100,7 @@ impl Effect {
             Self::LoadFirewall(_) => &firewall::LOAD,
             Self::UndoFirewall(_) => &firewall::UNDO,
             Self::Reboot => &units::REBOOT,
-            Self::Activation(_) => &[],
+            Self::Activate(_) | Self::Activation(_) => &activation::STEPS,
         };
         let would = |name: &&str| ActionRecord {
             name: (*name).to_owned(),
@@ -152,6 +156,7 @@ pub fn perform(
             units::restart(&mut run, tools, &unit, max_runtime_s)
         }
         Effect::Reboot => units::reboot(&mut run, tools),
+        Effect::Activate(_) => Err("an activation is done in steps".to_owned()),
         Effect::Activation(step) => {
             let (action, activation) = *step;
             let Some(tools) = &tools.switching else { return Performed::step(Event::Done) };

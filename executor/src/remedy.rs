@@ -3,10 +3,12 @@
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::firewall::{self, FirewallBaseline, TableName};
-use compliance_checks::{CheckId, Report, Verdict, logging};
+use compliance_checks::{CheckId, Report, Verdict, logging, patching};
+use compliance_protocol::evidence::Finding;
 use compliance_protocol::name::UnitName;
 use serde_json::Value;
 
+use crate::activation::Target;
 use crate::effect::Effect;
 
 /// What is done about a finding.
@@ -52,8 +54,17 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
             };
             undisruptive(restart(&unit, report.check))
         }
-        // A system is activated by order; a disk is encrypted by a person.
-        CheckId::Patching | CheckId::Encryption => None,
+        CheckId::Patching => {
+            // Another system than the last that was proven runs; how old that one is, is no fault of what runs.
+            let other = |finding: &&Finding| finding.subject == patching::RUNNING;
+            let expected = findings.iter().filter(other).find_map(|f| f.expected.parse().ok());
+            let (nar_hash, flake, baseline_sha256) = (None, None, None);
+            let target = Target { system: expected?, nar_hash, flake, baseline_sha256 };
+            let can = subject == patching::RUNNING;
+            can.then_some(Remedy { effect: Effect::Activate(target), disruptive: true })
+        }
+        // A disk is encrypted by a person.
+        CheckId::Encryption => None,
     }
 }
 

@@ -11,11 +11,14 @@ mod common;
 
 use std::sync::{Arc, Mutex};
 
-use common::{Rig, outcome};
+use common::{Rig, Setup, outcome};
+use compliance_checks::baseline::Section;
 use compliance_checks::command::Output;
+use compliance_checks::patching::PatchingBaseline;
 use compliance_executor::activation::{Decision, Limits};
-use compliance_executor::config::{BootLoader, Switching};
+use compliance_executor::config::{BootLoader, HealMode, Switching};
 use compliance_executor::decision::{decide, decided};
+use compliance_executor::ledger::{Fact, Ledger};
 use compliance_executor::undo::{Undoing, Undone, undo};
 use compliance_protocol::evidence::{Bundle, Outcome};
 use compliance_protocol::name::Id;
@@ -54,12 +57,19 @@ fn said(text: impl Into<Vec<u8>>) -> Output {
 
 impl Site {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let folder = TempDir::new().unwrap();
         let switching = switching(folder.path().to_str().unwrap());
         let rig = Rig::with(|setup| {
             let window = Window::new(&[], "09:00", 120, "UTC").unwrap();
             setup.windows = Windows::new(vec![window]).unwrap();
             setup.switching = Some(switching);
+            let patching = PatchingBaseline { max_age_d: 3650, max_reboot_pending_d: 3650 };
+            setup.baseline.as_mut().unwrap().patching = Section::Expected(patching);
+            change(setup);
         });
         let machine = Arc::new(Mutex::new(Machine { boots: OLD.to_owned(), ..Machine::default() }));
         furnish(&rig.host, &machine);
@@ -190,7 +200,7 @@ fn systemd_run(host: &FakeHost, machine: &mut Machine, arguments: &[String]) -> 
             host.link("/run/current-system", system, T0);
             machine.failed = machine.next_fails.into_iter().filter(|_| system == NEXT).collect();
         }
-        "boot" => machine.boots = system.to_owned(),
+        "boot" => system.clone_into(&mut machine.boots),
         _ => machine.deadman = arguments[0].strip_prefix("--unit=").map(str::to_owned),
     }
     show_units(host, machine);
@@ -375,7 +385,7 @@ fn a_scheduled_shutdown_defers_it_with_one_bundle_until_it_is_over() {
     let form = site.order(activate(1).with("start_before", "2026-11-25T00:00:00.000Z"));
     site.minutes(12);
     let deferred = outcome(Outcome::Deferred, "shutdown_scheduled");
-    assert_eq!(site.rig.about(&form), [deferred.clone()]);
+    assert_eq!(site.rig.about(&form), std::slice::from_ref(&deferred));
     site.rig.host.remove("/run/systemd/shutdown/scheduled");
     site.minutes(12);
     assert_eq!(site.rig.about(&form), [deferred, outcome(Outcome::Success, "activated")]);
@@ -417,6 +427,37 @@ fn a_reboot_waits_for_the_window() {
     let form = site.order(reboot().issued(site.rig.reading.wall));
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Deferred, "outside_window")]);
     assert_eq!(ran(&site, "reboot"), 0);
+}
+
+#[test]
+fn where_the_policy_says_auto_the_expected_system_is_activated_without_an_order() {
+    let mut site = Site::with(|setup| setup.heal.patching = HealMode::Auto);
+    expect(&mut site, NEXT);
+    site.minutes(1);
+    assert_eq!(site.links(), [NEXT, OLD, OLD]);
+    site.minutes(4);
+    assert_eq!(site.links(), [NEXT, NEXT, NEXT]);
+    let bundle = site.rig.because("activated").pop().unwrap();
+    assert_eq!((bundle.outcome, bundle.trigger.order_id), (Outcome::Success, None));
+}
+
+#[test]
+fn where_it_says_order_it_is_not() {
+    let mut site = Site::new();
+    expect(&mut site, NEXT);
+    site.minutes(2);
+    assert_eq!(site.links(), [OLD, OLD, OLD]);
+    assert!(!site.rig.because("drift").is_empty());
+}
+
+/// Lets that system be the last that was activated and proven, and patching be looked at.
+fn expect(site: &mut Site, system: &str) {
+    let mut ledger = Ledger::join(&site.rig.ledger_path()).unwrap();
+    ledger.commit(|tx| tx.set_fact(Fact::ExpectedSystem, system)).unwrap();
+    drop(ledger);
+    site.rig.restart();
+    // It begins only when the control plane was heard of.
+    site.rig.poll();
 }
 
 fn undoing(site: &Site) -> Undoing {

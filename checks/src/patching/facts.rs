@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::{Host, HostError};
 
 /// The link to the running system.
-pub(super) const RUNNING: &str = "/run/current-system";
+pub const RUNNING: &str = "/run/current-system";
 /// The link to the system that was booted.
 pub(super) const BOOTED: &str = "/run/booted-system";
 /// The link to the newest installed generation, or to the one that was rolled back to.

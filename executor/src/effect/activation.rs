@@ -19,11 +19,14 @@ use crate::config::{BootLoader, Switching};
 use crate::decision;
 use crate::undo::{Undoing, switch};
 
+/// What a dry run shows.
+pub(super) const STEPS: [&str; 4] = ["realise", "switch_test", "set_profile", "install_boot"];
+
 /// A command that only asks ends by then.
 const ASKING: Duration = Duration::from_secs(30);
 
 /// Fetching or building ends by then.
-const REALISING: Duration = Duration::from_secs(4 * 3600);
+const REALISING: Duration = Duration::from_hours(4);
 
 /// The most that a look reads of a file.
 const READ: usize = 1024 * 1024;
@@ -76,7 +79,7 @@ impl Hands<'_> {
                 let tool = self.switching.nix_env.to_string();
                 let profile = self.switching.profile.to_string();
                 let argv = [tool.as_str(), "-p", &profile, "--set", path.as_str()];
-                self.run("set_profile", path.as_str(), &argv, Duration::from_secs(120));
+                self.run("set_profile", path.as_str(), &argv, Duration::from_mins(2));
             }
             Action::InstallBoot(which) => self.switch("install_boot", *which, "boot"),
             Action::Reboot => self.systemctl("reboot", &["reboot"]),

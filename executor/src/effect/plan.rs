@@ -10,7 +10,7 @@ use super::activation::Hands;
 use crate::activation::{Class, Plan};
 
 /// `check` and `dry-activate` end by then.
-const ASKING: Duration = Duration::from_secs(300);
+const ASKING: Duration = Duration::from_mins(5);
 
 /// The most that is read of a file.
 const READ: usize = 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use compliance_checks::CheckId;
 use compliance_protocol::evidence::{ActionRecord, Outcome};
 use compliance_protocol::gate::Gate;
 use compliance_protocol::order::When;
@@ -9,6 +10,7 @@ use compliance_protocol::status::ActivationStatus;
 use compliance_protocol::time::Span;
 use serde_json::{Map, Value, json};
 
+use super::rounds::attempt_key;
 use super::{Engine, Job};
 use crate::activation::{
     Action, Activation, Ending, Event, Facts, Health, Limits, Quarantine, Sight, Target, step,
@@ -16,7 +18,7 @@ use crate::activation::{
 use crate::authorise;
 use crate::effect::Performed;
 use crate::evidence::Moment;
-use crate::gates;
+use crate::gates::{self, Attempt};
 use crate::ledger::{Fact, Intent, IntentId, IntentTrigger, LedgerError, OrderRow, OrderState};
 use crate::observe::Observed;
 
@@ -65,16 +67,31 @@ impl Engine {
         if seen && row.retry_after.is_some_and(|at| moment.stamp() < at) {
             return Ok(());
         }
-        let id = self.fresh_id(moment);
-        let activation = Activation::new(id, target, limits, moment.reading.boottime);
         let mut intent = self.intent(IntentTrigger::from(row), None, None, gates, moment);
-        intent.subject = activation.target.system.to_string();
-        intent.activation = Some(activation);
+        intent.subject = target.system.to_string();
+        self.begin_activation(intent, target, Some(row), when == When::Now, moment)
+    }
+
+    /// Puts it on disk, and begins.
+    pub(super) fn begin_activation(
+        &mut self,
+        mut intent: Intent,
+        target: Target,
+        order: Option<&OrderRow>,
+        now: bool,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let Some(limits) = self.limits else { return Ok(()) };
+        let id = self.fresh_id(moment);
+        intent.effect = None;
+        intent.activation = Some(Activation::new(id, target, limits, moment.reading.boottime));
         let id = self.record(moment, |tx, _| {
-            tx.set_order(row.epoch, row.sequence, OrderState::Started)?;
+            if let Some(row) = order {
+                tx.set_order(row.epoch, row.sequence, OrderState::Started)?;
+            }
             tx.open_intent(&intent)
         })?;
-        self.activating = Some(Activating::new(id, intent, when == When::Now, moment));
+        self.activating = Some(Activating::new(id, intent, now, moment));
         self.drive(Event::Begin, moment)
     }
 
@@ -276,6 +293,8 @@ impl Engine {
                 tx.set_fact(Fact::ExpectedSystem, system.as_str())?;
             }
             let IntentTrigger::Order { epoch, sequence, .. } = what.trigger else {
+                let attempt = Attempt { at: moment.reading.wall, healed: persisted };
+                tx.count_attempt(&attempt_key(CheckId::Patching, &what.subject), attempt)?;
                 return tx.append(author, draft);
             };
             if ending.outcome == Outcome::Deferred {

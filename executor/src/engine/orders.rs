@@ -168,6 +168,9 @@ impl Engine {
         order: Option<&OrderRow>,
         moment: Moment,
     ) -> Result<(), LedgerError> {
+        if let Effect::Activate(target) = permit.effect() {
+            return self.begin_activation(intent, target.clone(), order, false, moment);
+        }
         let id = self.record(moment, |tx, _| {
             if let Some(row) = order {
                 tx.set_order(row.epoch, row.sequence, OrderState::Started)?;

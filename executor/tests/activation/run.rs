@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
             Some(Bug::StartsAgain) => {
                 let Activation { id, target, limits, .. } = self.memory.clone();
                 self.memory = Activation::new(id, target, limits, self.boottime());
-                self.deliver(Event::Begin)
+                self.deliver(Event::Begin);
             }
             Some(Bug::AnyBootIsThisBoot) => self.deliver(Event::Restarted { same_boot: true }),
             _ => self.deliver(Event::Restarted { same_boot }),
