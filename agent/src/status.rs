@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use compliance_protocol::clock::{ClockEvidence, ClockSource};
 use compliance_protocol::evidence::{Mode, State};
 use compliance_protocol::gate::{Gate, GateName, GateState};
-use compliance_protocol::status::{CheckStatus, Status, WaitingOrder};
+use compliance_protocol::status::{ActivationStatus, CheckStatus, Status, WaitingOrder};
 use compliance_protocol::time::Span;
 use serde::Serialize;
 
@@ -84,6 +84,13 @@ fn write_executor(text: &mut String, seen: &Seen, now: Option<Moment>) -> std::f
     writeln!(text, "clock          {}", clock(&status.clock))?;
     writeln!(text, "queue          {} bundles without a receipt", status.pending_bundles)?;
     writeln!(text, "doing          {}", status.doing.as_deref().unwrap_or("nothing"))?;
+    if let Some(activation) = &status.activation {
+        let ActivationStatus { phase, since, waits_for, deadman_at, .. } = activation;
+        writeln!(text, "phase          {phase} since {since}, waits for {waits_for}")?;
+        if let Some(at) = deadman_at {
+            writeln!(text, "dead-man       acts at {at}, unless the new system is proven by then")?;
+        }
+    }
     write_checks(text, status)?;
     section(text, "GATES, for a disruptive action", &status.gates, gate)?;
     section(text, "WAITING ORDERS", &status.waiting, waiting)?;

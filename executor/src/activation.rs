@@ -314,6 +314,31 @@ impl Activation {
         }
     }
 
+    /// What it waits for, for people.
+    pub fn waits_for(&self) -> String {
+        match &self.phase {
+            Phase::Preflight | Phase::Ready => "a look at the machine and its gates".to_owned(),
+            Phase::Realising => "the closure".to_owned(),
+            Phase::Planning => "what the new system would do".to_owned(),
+            Phase::Arming { .. } => "the dead-man to be armed".to_owned(),
+            Phase::Testing { .. } => "the switch to end".to_owned(),
+            Phase::Proving(proof) => format!(
+                "{} of {} looks without anything worse and {} of {} feed heads, over {}",
+                proof.good.min(self.limits.looks),
+                self.limits.looks,
+                proof.heads.min(self.limits.heads),
+                self.limits.heads,
+                self.limits.soak()
+            ),
+            Phase::Deciding(_) | Phase::Disarming { .. } => "the decision".to_owned(),
+            Phase::Persisting { .. } => "profile and boot loader".to_owned(),
+            Phase::Staging { .. } => "the boot loader to be told".to_owned(),
+            Phase::Rebooting { .. } | Phase::Returned { .. } => "the machine to boot".to_owned(),
+            Phase::Undoing(_) => "the system before to run again".to_owned(),
+            Phase::Leaving { .. } | Phase::Ended => "the dead-man to be gone".to_owned(),
+        }
+    }
+
     fn enter(&mut self, phase: Phase, now: Span) {
         self.phase = phase;
         self.since = now;

@@ -19,10 +19,12 @@ use compliance_protocol::trust::{Trust, TrustError};
 use compliance_protocol::window::Windows;
 use serde_json::Value;
 
+use crate::activation::{Action as Step, Limits, Target};
 use crate::config::{Heal, HealMode};
 use crate::documents::{Machine, Offered, open_baseline};
 use crate::effect::Effect;
 use crate::gates::{self, Attempt};
+use crate::ledger::OnRecord;
 use crate::observe::Observed;
 use crate::remedy::{self, Remedy};
 
@@ -60,6 +62,8 @@ pub enum Decision {
 pub enum Work {
     /// Change the host.
     Act(Decision),
+    /// Activate a system; its own gates are asked once it has begun.
+    Activate(Target),
     /// Run the checks.
     Look,
     /// Heal nothing until then.
@@ -81,6 +85,8 @@ pub struct Circumstances<'a> {
     pub machine: &'a Machine,
     /// The healing policy.
     pub heal: &'a Heal,
+    /// How long the parts of an activation may take; `None` where systems are not activated.
+    pub limits: Option<Limits>,
     /// Nothing is changed; what would be is recorded.
     pub dry_run: bool,
     /// The maintenance windows.
@@ -177,13 +183,42 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
         Action::UpdateTrust { envelope } => {
             Task::Other(Work::TakeTrust(Box::new(offered_trust(envelope, about)?)))
         }
-        action @ (Action::ActivateSystem { .. }
-        | Action::Reboot {}
-        | Action::RollbackSystem { .. }) => {
-            let detail = format!("this release does not carry out {}", action.name());
-            return Err((Refusal::Policy, detail));
+        Action::ActivateSystem { store_path, nar_hash, baseline_sha256, flake } => {
+            activation(order, about)?;
+            Task::Other(Work::Activate(Target {
+                system: store_path.clone(),
+                nar_hash: Some(nar_hash.clone()),
+                flake: flake.clone(),
+                baseline_sha256: Some(*baseline_sha256),
+            }))
         }
+        Action::RollbackSystem { store_path } => {
+            activation(order, about)?;
+            let system = store_path.clone();
+            let (nar_hash, flake, baseline_sha256) = (None, None, None);
+            Task::Other(Work::Activate(Target { system, nar_hash, flake, baseline_sha256 }))
+        }
+        Action::Reboot {} => Task::Change { effect: Effect::Reboot, disruptive: true },
     })
+}
+
+/// Whether systems are activated here at all, and the order leaves time for the worst case.
+fn activation(order: &Order, about: &Circumstances<'_>) -> Result<(), (Refusal, String)> {
+    if about.heal.mode(CheckId::Patching) == HealMode::Never {
+        let detail = "here patching is never healed, not by order either".to_owned();
+        return Err((Refusal::Policy, detail));
+    }
+    let Some(limits) = about.limits else {
+        let detail = "this appliance's configuration has no [activation]".to_owned();
+        return Err((Refusal::Policy, detail));
+    };
+    limits.fit(order.max_runtime_s).map_err(|error| (Refusal::BadParameter, error.to_string()))
+}
+
+/// Permission for the next step of an activation that was begun by an order, and is on disk as it is.
+pub fn next_step(on_record: &OnRecord<'_>, action: Step) -> Permit {
+    let activation = on_record.activation().clone();
+    Permit { effect: Effect::Activation(Box::new((action, activation))) }
 }
 
 fn offered_baseline(

@@ -10,6 +10,8 @@ use compliance_protocol::time::Span;
 use compliance_protocol::window::Windows;
 use serde::Deserialize;
 
+use crate::activation::Limits;
+
 /// What `executor.toml` says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,12 +51,60 @@ pub struct Config {
     /// What may be healed without an order.
     #[serde(default)]
     pub heal: Heal,
+    /// How systems are activated; left out where they are not.
+    #[serde(default)]
+    pub activation: Option<Switching>,
     /// Change nothing, and record what would be done as alerts.
     #[serde(default)]
     pub dry_run: bool,
     /// Logging.
     #[serde(default)]
     pub log: Log,
+}
+
+/// What activating a system needs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switching {
+    /// systemd's command line.
+    pub systemctl: AbsPath,
+    /// Starts transient units.
+    pub systemd_run: AbsPath,
+    /// Fetches closures and answers about them.
+    pub nix_store: AbsPath,
+    /// Sets the system profile.
+    pub nix_env: AbsPath,
+    /// This executor's program by its own store path: the dead-man runs it, whatever else has changed.
+    pub helper: AbsPath,
+    /// Where garbage collector roots of systems are kept.
+    pub roots: AbsPath,
+    /// Where what boots is kept, whose free room counts: `/boot`.
+    pub boot: AbsPath,
+    /// How to see what boots.
+    pub boot_loader: BootLoader,
+    /// The system profile, `/nix/var/nix/profiles/system`.
+    pub profile: AbsPath,
+    /// Where decisions are, in memory, so that a boot forgets them: `/run/compliance`.
+    pub folder: AbsPath,
+    /// How long each part may take.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How to see which system the boot loader starts by default.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "type")]
+pub enum BootLoader {
+    /// systemd-boot: it is asked.
+    SystemdBoot {
+        /// Its command line.
+        bootctl: AbsPath,
+    },
+    /// GRUB: its configuration is read.
+    Grub {
+        /// `grub.cfg`.
+        configuration: AbsPath,
+    },
 }
 
 /// Logging.
@@ -130,13 +180,17 @@ impl Heal {
 impl Config {
     /// What cannot be said by types: the reseller is named in reseller mode, and only there; rounds
     /// are at least 200 ms apart.
-    pub fn contradiction(&self) -> Option<&'static str> {
-        match (self.mode, &self.reseller) {
-            (Mode::Reseller, None) => Some("mode = \"reseller\" needs `reseller = \"name\"`"),
-            (Mode::Direct, Some(_)) => Some("`reseller` belongs to mode = \"reseller\" only"),
-            _ if self.round_interval_ms < 200 => Some("`round_interval_ms` is at least 200"),
-            _ => None,
-        }
+    pub fn contradiction(&self) -> Option<String> {
+        let why = match (self.mode, &self.reseller) {
+            (Mode::Reseller, None) => "mode = \"reseller\" needs `reseller = \"name\"`",
+            (Mode::Direct, Some(_)) => "`reseller` belongs to mode = \"reseller\" only",
+            _ if self.round_interval_ms < 200 => "`round_interval_ms` is at least 200",
+            _ => {
+                let limits = self.activation.as_ref().map(|activation| activation.limits.check());
+                return limits?.err().map(|error| error.to_string());
+            }
+        };
+        Some(why.to_owned())
     }
 
     /// How often the six checks run.

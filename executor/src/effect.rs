@@ -1,6 +1,10 @@
 //! Effects on the host. [`perform`] is the one function that changes it, and it takes a [`Permit`].
 
+pub(crate) mod activation;
 mod firewall;
+mod lock;
+mod nar;
+mod plan;
 mod steps;
 mod units;
 
@@ -15,7 +19,9 @@ use compliance_protocol::name::{AbsPath, UnitName};
 use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
 
+use crate::activation::{Action, Activation, Event};
 use crate::authorise::Permit;
+use crate::config::Switching;
 use steps::Run;
 
 /// What can be done to the host.
@@ -32,6 +38,11 @@ pub enum Effect {
     },
     /// Run a backup job.
     RunBackup(BackupJob),
+    /// Restart the machine.
+    Reboot,
+    /// Carry out one step of an activation. Its intent holds the activation itself.
+    #[serde(skip)]
+    Activation(Box<(Action, Activation)>),
     /// Load the baseline's ruleset.
     LoadFirewall(Box<FirewallBaseline>),
     /// Put back what loading the baseline's ruleset replaced.
@@ -44,6 +55,8 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => format!("restart of {unit}"),
             Self::RunBackup(job) => format!("backup {}", job.name),
+            Self::Reboot => "restart of the machine".to_owned(),
+            Self::Activation(step) => format!("activation of {}", step.1.target.system),
             Self::LoadFirewall(_) => "load of the baseline's ruleset".to_owned(),
             Self::UndoFirewall(_) => "return to the ruleset of before".to_owned(),
         }
@@ -54,6 +67,7 @@ impl Effect {
         match self {
             Self::RestartUnit { check, .. } => *check,
             Self::RunBackup(_) => CheckId::Backups,
+            Self::Reboot | Self::Activation(_) => CheckId::Patching,
             Self::LoadFirewall(_) | Self::UndoFirewall(_) => CheckId::Firewall,
         }
     }
@@ -63,6 +77,8 @@ impl Effect {
         match self {
             Self::RestartUnit { unit, .. } => unit.to_string(),
             Self::RunBackup(job) => job.name.to_string(),
+            Self::Reboot => "machine".to_owned(),
+            Self::Activation(step) => step.1.target.system.to_string(),
             Self::LoadFirewall(_) | Self::UndoFirewall(_) => RULESET.to_owned(),
         }
     }
@@ -79,6 +95,8 @@ impl Effect {
             Self::RunBackup(job) => units::backup(job),
             Self::LoadFirewall(_) => &firewall::LOAD,
             Self::UndoFirewall(_) => &firewall::UNDO,
+            Self::Reboot => &units::REBOOT,
+            Self::Activation(_) => &[],
         };
         let would = |name: &&str| ActionRecord {
             name: (*name).to_owned(),
@@ -99,6 +117,15 @@ pub struct Performed {
     pub actions: Vec<ActionRecord>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
+    /// What a step of an activation brought to light.
+    pub event: Option<Event>,
+}
+
+impl Performed {
+    /// A step of an activation that left nothing but what it brought to light.
+    fn step(event: Event) -> Self {
+        Self { actions: Vec::new(), failure: None, event: Some(event) }
+    }
 }
 
 /// What effects need.
@@ -106,6 +133,8 @@ pub struct Performed {
 pub struct Tools {
     /// systemd's command line; `None` where there is no systemd.
     pub systemctl: Option<AbsPath>,
+    /// What activations need; `None` where systems are not activated.
+    pub switching: Option<Switching>,
     /// Where it is kept how things were before, until they are known to be well.
     pub undo_dir: PathBuf,
 }
@@ -121,6 +150,12 @@ pub fn perform(
     let ended = match permit.into_effect() {
         Effect::RestartUnit { unit, max_runtime_s, .. } => {
             units::restart(&mut run, tools, &unit, max_runtime_s)
+        }
+        Effect::Reboot => units::reboot(&mut run, tools),
+        Effect::Activation(step) => {
+            let (action, activation) = *step;
+            let Some(tools) = &tools.switching else { return Performed::step(Event::Done) };
+            return activation::carry_out(&action, &activation, tools, host, uptime);
         }
         Effect::RunBackup(job) => units::back_up(&mut run, tools, job),
         Effect::LoadFirewall(expected) => firewall::load(&mut run, tools, &expected),

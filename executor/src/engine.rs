@@ -1,6 +1,7 @@
 //! The engine: what the executor decides and remembers. It waits for nothing and touches no host:
 //! events come in with the moment they happened, and what is to be done comes out as [`Job`]s.
 
+mod activation;
 mod conclude;
 mod connectivity;
 mod documents;
@@ -9,6 +10,7 @@ mod feed;
 mod loss;
 mod orders;
 mod outbox;
+mod reboot;
 mod rounds;
 mod status;
 
@@ -30,6 +32,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 use compliance_protocol::window::Windows;
 
+use crate::activation::Limits;
 use crate::authorise::{Circumstances, Permit};
 use crate::config::Heal;
 use crate::documents::Machine;
@@ -77,6 +80,8 @@ pub struct Parts {
     pub windows: Windows,
     /// The healing policy.
     pub heal: Heal,
+    /// How long the parts of an activation may take; `None` where systems are not activated.
+    pub limits: Option<Limits>,
     /// Nothing is changed; what would be is recorded.
     pub dry_run: bool,
     /// How often the checks run.
@@ -99,6 +104,7 @@ pub struct Engine {
     expected_system: Option<StorePath>,
     windows: Windows,
     heal: Heal,
+    limits: Option<Limits>,
     dry_run: bool,
     disk_full: bool,
     round_interval: Span,
@@ -109,6 +115,7 @@ pub struct Engine {
     ticket: Option<Outstanding>,
     head: Option<HeadMark>,
     doing: Option<Doing>,
+    activating: Option<activation::Activating>,
     /// Since when each look found the baseline's ruleset in force, by `CLOCK_BOOTTIME`.
     ruleset_since: Option<Span>,
     /// What the next round concludes, since the last could not.
@@ -161,6 +168,7 @@ impl Engine {
             machine: parts.machine,
             windows: parts.windows,
             heal: parts.heal,
+            limits: parts.limits,
             dry_run: parts.dry_run,
             disk_full: false,
             round_interval: parts.round_interval,
@@ -169,6 +177,7 @@ impl Engine {
             ticket: None,
             head: None,
             doing: None,
+            activating: None,
             ruleset_since: None,
             unjudged: None,
             looking: Vec::new(),
@@ -241,9 +250,12 @@ impl Engine {
             }
         }
         let due = self.go_on(moment)?;
+        self.go_on_waiting(moment)?;
+        self.reboot_overdue(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
-        Ok(due.into_iter().fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
+        let due = due.into_iter().chain(self.activation_wakes());
+        Ok(due.fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
     }
 
     /// The system was seen like this, with the round that ends now: evidence from here on names it.
@@ -413,6 +425,7 @@ impl Engine {
             machine: &self.machine,
             baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
+            limits: self.limits,
             dry_run: self.dry_run,
             disk_full: self.disk_full,
             windows: &self.windows,
@@ -423,6 +436,9 @@ impl Engine {
     }
 
     fn doing_title(&self) -> Option<String> {
+        if let Some(title) = self.activation_title() {
+            return Some(title);
+        }
         let doing = self.doing.as_ref()?;
         Some(
             doing

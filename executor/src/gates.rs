@@ -41,6 +41,31 @@ pub fn window(windows: &Windows, now: TrustedNow) -> Gate {
     }
 }
 
+/// Whether the maintenance window is open, and stays so for as long as `needed`.
+pub fn window_for(windows: &Windows, now: TrustedNow, needed: Span) -> Gate {
+    let gate = window(windows, now);
+    match now.at().map(|now| (now, windows.state(now))) {
+        Some((now, WindowState::Open { until })) if until.since(now) < needed => {
+            let next = windows.state(until);
+            let next = if let WindowState::Closed { next } = next { next } else { None };
+            let why = format!("the maintenance window ends at {until}, and this may take {needed}");
+            Gate::closed(GateName::Window, why, next)
+        }
+        _ => gate,
+    }
+}
+
+/// Whether this system is left alone, because it failed lately.
+pub fn quarantine(until: Option<Timestamp>) -> Gate {
+    match until {
+        Some(until) => {
+            let why = format!("this system failed and is left alone until {until}");
+            Gate::closed(GateName::Quarantine, why, Some(until))
+        }
+        None => Gate::open(GateName::Quarantine, "this system did not fail lately"),
+    }
+}
+
 /// Whether the time is trusted.
 pub fn clock(now: TrustedNow) -> Gate {
     match now.at() {

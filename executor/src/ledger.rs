@@ -12,7 +12,7 @@ mod states;
 
 pub use facts::{Fact, LogHead};
 pub use heals::Source;
-pub use intents::{Intent, IntentId, Trigger as IntentTrigger};
+pub use intents::{Intent, IntentId, OnRecord, Trigger as IntentTrigger};
 pub use orders::{OrderRow, OrderState};
 pub use outbox::{MAX_PENDING, StoredBundle};
 pub use states::Document;

@@ -122,6 +122,7 @@ pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> 
         machine,
         windows: config.window.clone(),
         heal: config.heal.clone(),
+        limits: config.activation.as_ref().map(|activation| activation.limits),
         dry_run: config.dry_run,
         round_interval: config.round_interval(),
         ledger,

@@ -12,7 +12,7 @@ use compliance_daemon::{config, log};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
 use compliance_executor::reserve::Reserve;
-use compliance_executor::{at_the_box, capture, enrol, export, load, serve, socket, table};
+use compliance_executor::{at_the_box, capture, enrol, export, load, serve, socket, table, undo};
 
 const HELP: &str = "\
 compliance-executor: verifies, observes, decides, heals, signs
@@ -24,6 +24,7 @@ compliance-executor: verifies, observes, decides, heals, signs
   export DIR --config FILE        write all evidence as files that anybody can verify
   pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
   reset-clock --config FILE       forget the latest time ever trusted; leaves an alert
+  undo --activation=ID …          what the dead-man of an activation runs
   check-config --config FILE      say whether the configuration is valid
 
 Exit codes: 0 it holds, 1 it does not, 2 it could not be done.
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
+    if let Some(("undo", rest)) = arguments.split_first().map(|(word, rest)| (word.as_str(), rest))
+    {
+        return undo_activation(rest);
+    }
     let arguments = Arguments::parse(arguments)?;
     let (Some(command), Some(path)) = (arguments.command.as_deref(), &arguments.config) else {
         return if arguments.command.as_deref().is_some_and(|word| matches!(word, "help" | "--help"))
@@ -118,7 +123,11 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
         listener,
         agent_uid: config.agent_uid,
         host: Arc::new(LinuxHost::default()),
-        tools: Tools { systemctl: config.systemctl.clone(), undo_dir: config.data_dir.clone() },
+        tools: Tools {
+            systemctl: config.systemctl.clone(),
+            undo_dir: config.data_dir.clone(),
+            switching: config.activation.clone(),
+        },
         reserve,
         closure_baseline: Box::new(move || load::closure_baseline(&for_baseline)),
         // Unit files: the folder itself is named, and what changes in it counts.
@@ -129,6 +138,21 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
             .collect(),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the dead-man does. It waits without an event to wait for: it is alone, and nobody tells it that a
+/// switch has ended.
+fn undo_activation(arguments: &[String]) -> Result<ExitCode> {
+    log::start("compliance-executor", log::Level::default(), log::Format::default());
+    let undoing = undo::Undoing::parse(arguments)?;
+    let (_never, silence) = std::sync::mpsc::channel::<()>();
+    let mut wait = |span| {
+        let _ = silence.recv_timeout(span);
+    };
+    Ok(match undo::undo(&undoing, &LinuxHost::default(), &mut wait) {
+        undo::Undone::Back | undo::Undone::Left => ExitCode::SUCCESS,
+        undo::Undone::Failed => ExitCode::FAILURE,
+    })
 }
 
 fn check(config: &Config, as_json: bool) -> Result<ExitCode> {

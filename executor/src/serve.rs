@@ -96,7 +96,7 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
                 engine.round_done(&round, &observed, compliance_clock::read())?;
             }
             Ok(Event::EffectDone(performed)) => {
-                engine.effect_done(performed, compliance_clock::read());
+                engine.effect_done(performed, compliance_clock::read())?;
             }
             Ok(Event::Hint) => engine.hint(closure_baseline(), compliance_clock::read())?,
             Ok(Event::Stop) => break,

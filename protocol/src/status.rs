@@ -6,7 +6,7 @@ use crate::clock::ClockEvidence;
 use crate::evidence::{Finding, Mode, State};
 use crate::feed::EvidenceHead;
 use crate::gate::Gate;
-use crate::name::{Id, Site, Tenant};
+use crate::name::{Id, Site, StorePath, Tenant};
 use crate::time::Timestamp;
 
 /// The state of one appliance.
@@ -43,6 +43,25 @@ pub struct Status {
     pub last_head_at: Option<Timestamp>,
     /// What is being done right now.
     pub doing: Option<String>,
+    /// The activation of a system that is under way.
+    #[serde(default)]
+    pub activation: Option<ActivationStatus>,
+}
+
+/// How far an activation is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivationStatus {
+    /// The system that is activated.
+    pub system: StorePath,
+    /// The phase: `preflight`, `proving`, `undoing` and so on.
+    pub phase: String,
+    /// Since when it is in it.
+    pub since: Timestamp,
+    /// What it waits for.
+    pub waits_for: String,
+    /// When the dead-man acts, if it is armed.
+    pub deadman_at: Option<Timestamp>,
 }
 
 /// What one check found last.

@@ -14,6 +14,9 @@ use compliance_protocol::time::Timestamp;
 /// What a program does: it may change the host's files.
 pub type Program = Box<dyn FnMut(&mut Files) -> Result<Output, HostError> + Send>;
 
+/// What a program does that may change anything about the host: it is given the host and its arguments.
+pub type Deed = Box<dyn FnMut(&FakeHost, &[String]) -> Result<Output, HostError> + Send>;
+
 /// What a program does that looks at how it was called.
 pub type CalledProgram = Box<dyn FnMut(&Command, &mut Files) -> Result<Output, HostError> + Send>;
 
@@ -41,6 +44,7 @@ struct State {
     changes: Vec<RulesetChange>,
     journal: Option<Result<Entries, HostError>>,
     synchronised: bool,
+    deeds: BTreeMap<String, Deed>,
     programs: BTreeMap<String, CalledProgram>,
     runs: Vec<Command>,
 }
@@ -140,6 +144,11 @@ impl FakeHost {
     /// Installs a program that looks at how it was called.
     pub fn install_called(&self, path: &str, program: CalledProgram) {
         self.state.lock().unwrap().programs.insert(path.to_owned(), program);
+    }
+
+    /// Installs a program that may change anything about the host.
+    pub fn install_deed(&self, path: &str, deed: Deed) {
+        self.state.lock().unwrap().deeds.insert(path.to_owned(), deed);
     }
 
     /// The argument vectors of all programs that were run, in order.
@@ -278,6 +287,13 @@ impl Host for FakeHost {
 
     fn run(&self, command: &Command) -> Result<Output, HostError> {
         let argv: Vec<String> = command.argv.clone().into();
+        let deed = self.state.lock().unwrap().deeds.remove(&argv[0]);
+        if let Some(mut deed) = deed {
+            self.state.lock().unwrap().runs.push(command.clone());
+            let ended = deed(self, &argv[1..]);
+            self.install_deed(&argv[0], deed);
+            return ended;
+        }
         let mut state = self.state.lock().unwrap();
         let State { files, programs, runs, journal, .. } = &mut *state;
         let output = match (programs.get_mut(&argv[0]), journal) {

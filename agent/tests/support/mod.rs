@@ -90,6 +90,7 @@ pub fn status(pending_bundles: u64) -> Status {
         evidence_head: None,
         last_head_at: None,
         doing: None,
+        activation: None,
     }
 }
 

@@ -26,6 +26,13 @@ impl Health {
         Self(units.chain(reports.flat_map(|report| complaints(report))).collect())
     }
 
+    /// With what `other` complains about, too.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// What is wrong now and was not `before`.
     pub fn worse_than(&self, before: &Self) -> Vec<String> {
         self.0.difference(&before.0).cloned().collect()

@@ -1,5 +1,7 @@
 //! Systems that failed lately.
 
+use std::str::FromStr;
+
 use compliance_protocol::name::StorePath;
 use compliance_protocol::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,14 @@ pub const QUARANTINE: Span = Span::from_hours(24);
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Quarantine(Vec<Quarantined>);
+
+impl FromStr for Quarantine {
+    type Err = serde_json::Error;
+
+    fn from_str(json: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(json)
+    }
+}
 
 /// One of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -289,6 +289,7 @@ impl Activation {
     fn disarming(&mut self, sight: &Sight, tries: u8, now: Span) -> Action {
         // A dead-man that cannot be called off reads the decision and leaves.
         if sight.deadman == Some(DeadMan::Absent) || tries >= TRIES {
+            self.deadman_at = None;
             let until = now.plus(PERSIST);
             self.enter(Phase::Persisting { tries: 0, until }, now);
             return self.question();

@@ -53,7 +53,7 @@ impl<'a> Run<'a> {
 
     /// What was done, and why it ended if it failed.
     pub(super) fn into_performed(self, ended: Result<(), String>) -> Performed {
-        Performed { actions: self.actions, failure: ended.err() }
+        Performed { actions: self.actions, failure: ended.err(), event: None }
     }
 }
 

@@ -56,16 +56,29 @@ pub(super) fn back_up(run: &mut Run<'_>, tools: &Tools, job: BackupJob) -> Resul
     run.step(name, &target, command).map(drop)
 }
 
+/// The one step of a restart of the machine.
+pub(super) const REBOOT: [&str; 1] = ["reboot"];
+
+/// Tells the machine to restart.
+pub(super) fn reboot(run: &mut Run<'_>, tools: &Tools) -> Result<(), String> {
+    let [name] = REBOOT;
+    run.step(name, "machine", command(tools, &["--quiet", "reboot"], PROMPT)).map(drop)
+}
+
 fn systemctl(
     tools: &Tools,
     verb: &str,
     unit: &UnitName,
     limit: Duration,
 ) -> Result<Command, String> {
+    command(tools, &["--quiet", verb, "--", unit.as_str()], limit)
+}
+
+fn command(tools: &Tools, words: &[&str], limit: Duration) -> Result<Command, String> {
     let tool = tools.systemctl.as_ref();
     let tool = tool.ok_or("this appliance's configuration names no `systemctl`")?;
-    let parts = [tool.as_str(), "--quiet", verb, "--", unit.as_str()];
-    let argv = Argv::try_from(parts.map(str::to_owned).to_vec())
+    let parts = std::iter::once(tool.as_str()).chain(words.iter().copied());
+    let argv = Argv::try_from(parts.map(str::to_owned).collect::<Vec<_>>())
         .map_err(|_| "`systemctl` is no argv".to_owned())?;
     Ok(Command { argv, input: Vec::new(), limit, output_cap: OUTPUT_CAP })
 }

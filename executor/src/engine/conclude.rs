@@ -24,6 +24,14 @@ impl Engine {
                 subject = what.subject,
                 "a crash interrupted this; it is judged by a look"
             );
+            if what.activation.is_some() {
+                self.resume_activation(intent, what, moment)?;
+                continue;
+            }
+            if what.effect == Some(Effect::Reboot) {
+                self.take_up_reboot(intent, what, moment)?;
+                continue;
+            }
             concludes.push(intent);
             if what.effect.is_none() {
                 self.looking.push((intent, what, moment));
@@ -58,6 +66,7 @@ impl Engine {
                 self.conclude_effect(&doing, round, observed, moment)?;
             }
         }
+        self.look_done(&asked, observed, moment)?;
         let looking = std::mem::take(&mut self.looking);
         let (seen, still) = looking.into_iter().partition(|(intent, ..)| asked(*intent));
         self.looking = still;
@@ -142,7 +151,7 @@ fn is_soon_after(started: Moment, moment: Moment) -> bool {
 
 const PATIENCE: Span = Span::from_secs(600);
 
-fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(), LedgerError> {
+pub(super) fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(), LedgerError> {
     tx.close_intent(intent)?;
     match &what.trigger {
         IntentTrigger::Order { epoch, sequence, .. } => {

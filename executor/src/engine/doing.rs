@@ -65,10 +65,18 @@ impl Doing {
 
 impl Engine {
     /// An effect has ended: whether it helped is for a round to say.
-    pub fn effect_done(&mut self, performed: Performed, reading: ClockReading) {
+    pub fn effect_done(
+        &mut self,
+        performed: Performed,
+        reading: ClockReading,
+    ) -> Result<(), LedgerError> {
         let moment = self.moment(reading);
+        if performed.event.is_some() {
+            return self.step_done(performed, moment);
+        }
         let settle = Span::from_secs(self.heal.settle_s.into());
-        let Some(doing) = &mut self.doing else { return };
+        let Some(doing) = &mut self.doing else { return Ok(()) };
+        let going_down = super::reboot::is_under_way(&doing.what, &performed);
         let settles = doing.what.effect.as_ref().is_some_and(Effect::settles);
         let done = performed.failure.is_none();
         if doing.performed.is_some() || doing.after_crash {
@@ -77,11 +85,15 @@ impl Engine {
             doing.performed = Some(performed);
             if done && settles && settle > Span::ZERO {
                 doing.phase = Phase::Settling(after(reading.boottime, settle));
-                return;
+                return Ok(());
             }
+        }
+        if going_down {
+            return Ok(());
         }
         let intent = doing.intent;
         self.ask_for_round(vec![intent], moment);
+        Ok(())
     }
 
     /// Goes on with what waited for its time. When the next such time is.

@@ -86,6 +86,9 @@ impl Engine {
         // The head tells the time from here on, unless it shows that the ledger was set back.
         self.notice_rollback(head.evidence_head.as_ref(), self.moment(moment.reading))?;
         let moment = self.moment(moment.reading);
+        if let Some(mark) = self.head {
+            self.activation_hears(mark.ticket_boottime, moment)?;
+        }
         self.settle_doubt(moment)?;
         self.prove_ruleset(moment)?;
         self.withdraw_unlisted(&head, moment)?;

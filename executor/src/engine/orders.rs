@@ -133,6 +133,9 @@ impl Engine {
                 let intent = self.intent(trigger, effect, Some(check), gates, moment);
                 self.act(permit, intent, Some(row), moment)
             }
+            Ok(Work::Activate(target)) => {
+                self.start_activation(row, order.value().when, target, moment)
+            }
             Ok(Work::Look) => {
                 let intent = self.intent(IntentTrigger::from(row), None, None, Vec::new(), moment);
                 let id = self.record(moment, |tx, _| {
@@ -171,6 +174,9 @@ impl Engine {
             }
             tx.open_intent(&intent)
         })?;
+        if permit.effect() == &Effect::Reboot {
+            self.announce_reboot(moment)?;
+        }
         self.doing = Some(Doing::begun(id, intent, moment));
         self.jobs.push(Job::Effect(permit));
         Ok(())
@@ -200,11 +206,12 @@ impl Engine {
             gates,
             started_at: moment.stamp(),
             boot_id: self.author.boot_id.clone(),
+            activation: None,
         }
     }
 
     /// Leaves `deferred` once for each reason to wait.
-    fn hold(
+    pub(super) fn hold(
         &mut self,
         row: &OrderRow,
         asked: Vec<Gate>,
@@ -250,7 +257,7 @@ impl Engine {
         self.finish_order(row, draft, moment)
     }
 
-    fn finish_order(
+    pub(super) fn finish_order(
         &mut self,
         row: &OrderRow,
         draft: Draft,

@@ -35,6 +35,7 @@ impl Engine {
             evidence_head: self.ledger.evidence_head()?,
             last_head_at: self.head.map(|mark| mark.issued_at),
             doing,
+            activation: self.activation_status(moment),
         })
     }
 

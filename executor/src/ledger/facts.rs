@@ -7,6 +7,7 @@ use compliance_protocol::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Ledger, LedgerError, Tx};
+use crate::activation::Quarantine;
 
 /// The name of a single value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Fact {
     HighWater,
     /// Orders need a clock that the kernel says is synchronised: this ledger's past was lost.
     KernelClockOnly,
+    /// The systems that failed lately, as JSON.
+    Quarantine,
     /// The size of the last verified checkpoint.
     LogSize,
     /// Its root.
@@ -44,6 +47,7 @@ impl Fact {
             Self::ExpectedSystem => "expected_system",
             Self::HighWater => "high_water",
             Self::KernelClockOnly => "kernel_clock_only",
+            Self::Quarantine => "quarantine",
             Self::LogSize => "log_size",
             Self::LogRoot => "log_root",
             Self::LogRewritten => "log_rewritten",
@@ -77,6 +81,7 @@ impl Ledger {
         self.fact::<Timestamp>(Fact::PauseUntil)?;
         self.fact::<Digest>(Fact::LogRewritten)?;
         self.fact::<u64>(Fact::Suppressed)?;
+        self.fact::<Quarantine>(Fact::Quarantine)?;
         self.fact::<Digest>(Fact::FirewallProven)?;
         self.fact::<Digest>(Fact::FirewallUndone)?;
         self.fact::<u8>(Fact::KernelClockOnly)?;

@@ -6,10 +6,12 @@ use compliance_protocol::evidence::Finding;
 use compliance_protocol::gate::Gate;
 use compliance_protocol::name::{BootId, Id};
 use compliance_protocol::time::Timestamp;
+use rusqlite::params;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Ledger, LedgerError, Tx};
+use crate::activation::Activation;
 use crate::effect::Effect;
 
 /// Names an open intent.
@@ -36,6 +38,20 @@ pub struct Intent {
     pub started_at: Timestamp,
     /// In which boot.
     pub boot_id: BootId,
+    /// The activation that it is, if it is one.
+    #[serde(default)]
+    pub activation: Option<Activation>,
+}
+
+/// Proof that an activation is on disk as it is here, so that its next step may be carried out.
+#[derive(Debug)]
+pub struct OnRecord<'a>(&'a Activation);
+
+impl OnRecord<'_> {
+    /// The activation.
+    pub fn activation(&self) -> &Activation {
+        self.0
+    }
 }
 
 /// On whose authority something is done.
@@ -73,6 +89,22 @@ impl Ledger {
             }
         }
         Ok(open)
+    }
+}
+
+impl Ledger {
+    /// Puts on disk how far the activation of `intent` is.
+    pub fn record_activation<'a>(
+        &mut self,
+        id: IntentId,
+        intent: &'a Intent,
+    ) -> Result<Option<OnRecord<'a>>, LedgerError> {
+        let json = serde_json::to_string(intent).map_err(|_| LedgerError::Unreadable("intent"))?;
+        self.commit(|tx| {
+            tx.tx.execute("UPDATE intents SET json = ?2 WHERE n = ?1", params![id, json])?;
+            Ok(())
+        })?;
+        Ok(intent.activation.as_ref().map(OnRecord))
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Run<'a> {
     pub(crate) heads: u8,
     /// By when the system before runs again, unless the new one is proven.
     pub(crate) undone_by: Option<i64>,
+    /// It ended with a dead-man about that would still act.
+    pub(crate) left_deadman: bool,
     /// Tell all.
     pub(crate) trace: bool,
 }
@@ -115,6 +117,7 @@ impl<'a> Run<'a> {
             proven: false,
             heads: 0,
             undone_by: None,
+            left_deadman: false,
             trace: std::env::var_os("ACTIVATION_TRACE").is_some(),
         }
     }
@@ -314,6 +317,7 @@ impl<'a> Run<'a> {
     fn begin(&mut self, action: Action, fault: Option<Fault>) {
         let now = self.machine.now;
         if let Action::End(ending) = action {
+            self.check_deadman(&ending);
             self.endings.push(ending);
             self.executor = Executor::Over;
             return;
@@ -363,6 +367,7 @@ impl<'a> Run<'a> {
                 return Ok(());
             }
         }
+        let theirs = self.is_theirs_for_a_while();
         let machine = &mut self.machine;
         let writable = machine.now >= machine.disk_full_until;
         match action {
@@ -391,6 +396,9 @@ impl<'a> Run<'a> {
                 }
             }
             Action::Test(which) => return self.begin_test(self.system(*which)),
+            Action::SetProfile(Which::Next) | Action::InstallBoot(Which::Next) if theirs => {
+                return Err(self.violation("what boots is changed after somebody chose"));
+            }
             Action::SetProfile(which) if writable => {
                 self.machine.profile = self.meant(*which, |before| &before.profile);
             }
@@ -416,10 +424,15 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn begin_test(&mut self, to: Sys) -> Result<(), Violation> {
+    /// Somebody at the shell chose a third system, and that could be seen.
+    fn is_theirs_for_a_while(&self) -> bool {
         let theirs = self.machine.running == Sys::Other && self.machine.whole == Some(Sys::Other);
         let a_while = self.machine.now > self.machine.whole_since + 10 * SECOND;
-        if theirs && a_while && self.system(Which::Before) != Sys::Other {
+        theirs && a_while && self.system(Which::Before) != Sys::Other
+    }
+
+    fn begin_test(&mut self, to: Sys) -> Result<(), Violation> {
+        if self.is_theirs_for_a_while() {
             return Err(self.violation("a switch away from what somebody chose"));
         }
         if self.machine.begin_switch(By::Executor, to) {

@@ -1,9 +1,9 @@
 //! What must hold in every run, at every instant and at the end.
 
-use compliance_executor::activation::Limits;
+use compliance_executor::activation::{Decision, Ending, Limits};
 use compliance_protocol::evidence::Outcome;
 
-use super::machine::{By, Sys};
+use super::machine::{By, DeadManState, Sys};
 use super::run::{Ran, Run, Violation};
 use super::scenario::{Fault, HOUR, MINUTE, SECOND};
 
@@ -53,11 +53,21 @@ impl Run<'_> {
         self.machine.by_hand.contains(&true)
     }
 
+    /// A dead-man must not be left about to act.
+    pub(crate) fn check_deadman(&mut self, ending: &Ending) {
+        let about = self.machine.deadman != DeadManState::Absent;
+        let acts = self.machine.decision != Some(Decision::Proven);
+        self.left_deadman |= about && acts && ending.reason != "undo_failed";
+    }
+
     /// What must hold at every instant.
     pub(crate) fn watch(&self) -> Result<(), Violation> {
         let machine = &self.machine;
         if !self.may_be(machine.default) {
             return Err(self.violation("the boot default is not proven"));
+        }
+        if self.left_deadman {
+            return Err(self.violation("it ends and leaves a dead-man that would act"));
         }
         if self.endings.len() > 1 {
             return Err(self.violation("two outcomes are on record"));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Host, patching};
-use compliance_executor::config::Heal;
+use compliance_executor::config::{Heal, Switching};
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
@@ -58,6 +58,8 @@ pub(crate) struct Setup {
     /// What the system closure brings.
     pub(crate) trust: Trust,
     pub(crate) baseline: Result<Baseline, String>,
+    /// How systems are activated, if they are.
+    pub(crate) switching: Option<Switching>,
 }
 
 impl Rig {
@@ -76,6 +78,7 @@ impl Rig {
             synchronised: true,
             trust: keys.trust(),
             baseline: Ok(keys.baseline()),
+            switching: None,
         };
         change(&mut setup);
         let dir = temp_dir();
@@ -260,10 +263,11 @@ impl Rig {
                 let tools = Tools {
                     systemctl: Some(SYSTEMCTL.parse().unwrap()),
                     undo_dir: self.dir.path().to_owned(),
+                    switching: self.setup.switching.clone(),
                 };
                 let uptime = self.reading.boottime;
                 let performed = perform(permit, &*self.host, &tools, &|| uptime);
-                self.engine.effect_done(performed, self.reading);
+                self.engine.effect_done(performed, self.reading).unwrap();
             }
         }
     }
@@ -437,6 +441,7 @@ pub(crate) fn try_start(
         machine,
         windows: setup.windows.clone(),
         heal: setup.heal.clone(),
+        limits: setup.switching.as_ref().map(|switching| switching.limits),
         dry_run: setup.dry_run,
         round_interval: ROUND,
         ledger,

@@ -109,10 +109,11 @@ impl After {
                         let tools = Tools {
                             systemctl: Some(SYSTEMCTL.parse().unwrap()),
                             undo_dir: std::env::temp_dir(),
+                            switching: None,
                         };
                         let uptime = self.rig.reading.boottime;
                         let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);
-                        self.rig.engine.effect_done(performed, self.rig.reading);
+                        self.rig.engine.effect_done(performed, self.rig.reading).unwrap();
                     }
                 }
             }

@@ -339,6 +339,7 @@ impl Recorder {
                 let tools = Tools {
                     systemctl: Some(SYSTEMCTL.parse().unwrap()),
                     undo_dir: std::env::temp_dir(),
+                    switching: None,
                 };
                 let uptime = self.rig.reading.boottime;
                 let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);
@@ -348,7 +349,7 @@ impl Recorder {
                     self.note_files("an effect", files);
                 }
                 self.phase = Phase::Done;
-                self.rig.engine.effect_done(performed, self.rig.reading);
+                self.rig.engine.effect_done(performed, self.rig.reading).unwrap();
                 self.note("an effect has ended");
             }
         }

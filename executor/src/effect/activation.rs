@@ -1,0 +1,360 @@
+//! The steps of an activation, carried out: the commands, and what is seen of the machine afterwards.
+
+use std::path::Path;
+use std::time::Duration;
+
+use compliance_checks::command::{Argv, Command};
+use compliance_checks::{Host, HostError};
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::{ActionRecord, StepResult};
+use compliance_protocol::name::{AbsPath, Id, StorePath, UnitName};
+use compliance_protocol::time::Span;
+
+use super::Performed;
+use crate::activation::{
+    Action, Activation, DeadMan, Decision, Event, Facts, Health, Loader, Room, Sight, Which,
+};
+use crate::boot_default;
+use crate::config::{BootLoader, Switching};
+use crate::decision;
+use crate::undo::{Undoing, switch};
+
+/// A command that only asks ends by then.
+const ASKING: Duration = Duration::from_secs(30);
+
+/// Fetching or building ends by then.
+const REALISING: Duration = Duration::from_secs(4 * 3600);
+
+/// The most that a look reads of a file.
+const READ: usize = 1024 * 1024;
+
+/// Room that must be free on the store's file system, in bytes.
+const STORE_ROOM: u64 = 1024 * 1024 * 1024;
+
+/// Room that must be free where the boot loader finds kernels, in bytes: a boot loader writes the new ones
+/// before it removes old ones.
+const BOOT_ROOM: u64 = 96 * 1024 * 1024;
+
+/// Carries out one step.
+pub(super) fn carry_out(
+    action: &Action,
+    activation: &Activation,
+    switching: &Switching,
+    host: &dyn Host,
+    uptime: &dyn Fn() -> Span,
+) -> Performed {
+    let mut hands = Hands { activation, switching, host, uptime, actions: Vec::new() };
+    let event = hands.carry_out(action);
+    Performed { actions: hands.actions, failure: None, event: Some(event) }
+}
+
+/// What a step is carried out with, and what it did so far.
+pub(super) struct Hands<'a> {
+    pub(super) activation: &'a Activation,
+    pub(super) switching: &'a Switching,
+    pub(super) host: &'a dyn Host,
+    uptime: &'a dyn Fn() -> Span,
+    actions: Vec<ActionRecord>,
+}
+
+impl Hands<'_> {
+    fn carry_out(&mut self, action: &Action) -> Event {
+        match action {
+            Action::Preflight => return Event::Facts(Box::new(self.facts())),
+            Action::Realise => return Event::Realised(self.realise()),
+            Action::Plan => return Event::Planned(self.plan()),
+            Action::Look { health } => return Event::Seen(Box::new(self.sight(*health))),
+            Action::Decide(decision) => return Event::Decided(self.decide(*decision)),
+            Action::Arm => self.arm(),
+            Action::Disarm => {
+                let timer = format!("{}.timer", deadman(self.activation.id));
+                self.systemctl("disarm_deadman", &["stop", "--", &timer]);
+            }
+            Action::Test(which) => self.switch("switch_test", *which, "test"),
+            Action::SetProfile(which) => {
+                let path = self.meant(*which, |before| &before.profile);
+                let tool = self.switching.nix_env.to_string();
+                let profile = self.switching.profile.to_string();
+                let argv = [tool.as_str(), "-p", &profile, "--set", path.as_str()];
+                self.run("set_profile", path.as_str(), &argv, Duration::from_secs(120));
+            }
+            Action::InstallBoot(which) => self.switch("install_boot", *which, "boot"),
+            Action::Reboot => self.systemctl("reboot", &["reboot"]),
+            // No boot loader of this release is told to try one once: preflight says so.
+            Action::TryOnce | Action::ForgetOnce | Action::Wait { .. } | Action::End(_) => {}
+        }
+        Event::Done
+    }
+
+    fn meant(
+        &self,
+        which: Which,
+        of: impl Fn(&crate::activation::Before) -> &StorePath,
+    ) -> StorePath {
+        let next = &self.activation.target.system;
+        match which {
+            Which::Before => self.activation.before.as_ref().map_or(next, of).clone(),
+            Which::Next => next.clone(),
+        }
+    }
+
+    fn switch(&mut self, name: &'static str, which: Which, verb: &'static str) {
+        let system = match verb {
+            "boot" => self.meant(which, |before| &before.default),
+            _ => self.meant(which, |before| &before.system),
+        };
+        let limit_s = self.activation.limits.switch_s;
+        if let Some(command) = switch(&self.switching.systemd_run, &system, verb, limit_s) {
+            self.run_command(name, system.as_str(), &command);
+        }
+    }
+
+    /// A timer of PID 1, which runs the helper of the system that runs now.
+    fn arm(&mut self) {
+        let Some(before) = self.activation.before.clone() else { return };
+        let unit = deadman(self.activation.id);
+        let limits = self.activation.limits;
+        let undoing = Undoing {
+            activation: self.activation.id,
+            before: before.system,
+            next: self.activation.target.system.clone(),
+            systemd_run: self.switching.systemd_run.clone(),
+            switch_s: limits.switch_s,
+            folder: self.switching.folder.clone(),
+        };
+        let timer = [
+            self.switching.systemd_run.to_string(),
+            format!("--unit={unit}"),
+            format!("--on-active={}s", limits.deadman_s),
+            "--timer-property=AccuracySec=1s".to_owned(),
+            "--no-ask-password".to_owned(),
+            "--quiet".to_owned(),
+            self.switching.helper.to_string(),
+            "undo".to_owned(),
+        ];
+        let parts: Vec<_> = timer.into_iter().chain(undoing.arguments()).collect();
+        let argv: Vec<&str> = parts.iter().map(String::as_str).collect();
+        self.run("arm_deadman", &unit, &argv, ASKING);
+    }
+
+    fn decide(&self, decision: Decision) -> Option<Decision> {
+        let folder = Path::new(self.switching.folder.as_str());
+        let decided = decision::decide(folder, self.activation.id, decision);
+        decided.inspect_err(|error| tracing::error!(%error, "the decision cannot be written")).ok()
+    }
+
+    fn systemctl(&mut self, name: &'static str, arguments: &[&str]) {
+        let tool = self.switching.systemctl.to_string();
+        let argv: Vec<&str> =
+            std::iter::once(tool.as_str()).chain(arguments.iter().copied()).collect();
+        let target = arguments.last().copied().unwrap_or_default();
+        self.run(name, target, &argv, ASKING);
+    }
+
+    /// Runs a command and takes it down; how it ended is for evidence only.
+    pub(super) fn run(
+        &mut self,
+        name: &'static str,
+        target: &str,
+        argv: &[&str],
+        limit: Duration,
+    ) -> Option<Vec<u8>> {
+        let argv = argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
+        let command = Command {
+            argv: Argv::try_from(argv).ok()?,
+            input: Vec::new(),
+            limit,
+            output_cap: READ,
+        };
+        self.run_command(name, target, &command)
+    }
+
+    fn run_command(
+        &mut self,
+        name: &'static str,
+        target: &str,
+        command: &Command,
+    ) -> Option<Vec<u8>> {
+        let started = (self.uptime)();
+        let ended = self.host.run(command);
+        let lasted = (self.uptime)().as_millis() - started.as_millis();
+        let (result, stdout, all) = match ended {
+            Ok(output) => {
+                let all = [output.stdout.as_slice(), &output.stderr].concat();
+                match output.code {
+                    Some(0) => (StepResult::Done, Some(output.stdout), all),
+                    _ => (StepResult::Failed, None, all),
+                }
+            }
+            Err(HostError::TimedOut { .. }) => (StepResult::TimedOut, None, Vec::new()),
+            Err(error) => {
+                tracing::warn!(name, %error, "a step of the activation could not be run");
+                (StepResult::Failed, None, Vec::new())
+            }
+        };
+        self.actions.push(ActionRecord {
+            name: name.to_owned(),
+            target: target.to_owned(),
+            duration_ms: u64::try_from(lasted).unwrap_or(0),
+            result,
+            output_sha256: Digest::of(&all),
+            output_bytes: all.len() as u64,
+        });
+        stdout
+    }
+
+    /// Fetches or builds the target and the system before, and roots both.
+    fn realise(&mut self) -> Result<StorePath, String> {
+        let target = self.activation.target.clone();
+        if target.flake.is_some() {
+            return Err("this release does not build flakes: give a store path".to_owned());
+        }
+        let store = self.switching.nix_store.to_string();
+        let root = format!("{}/next", self.switching.roots);
+        // Substituted or not at all: nothing is built.
+        let argv = [
+            store.as_str(),
+            "--realise",
+            target.system.as_str(),
+            "--add-root",
+            &root,
+            "--max-jobs",
+            "0",
+        ];
+        let path = target.system.to_string();
+        self.run("realise", &path, &argv, REALISING)
+            .ok_or_else(|| format!("{path} is neither here nor in a signed substituter"))?;
+        if let Some(wanted) = &target.nar_hash {
+            let asked = [store.as_str(), "--query", "--hash", path.as_str()];
+            let printed = self.run("query_hash", &path, &asked, ASKING);
+            let printed = printed.and_then(|bytes| String::from_utf8(bytes).ok());
+            let found = printed.as_deref().and_then(|text| super::nar::from_nix(text.trim()));
+            if found.as_ref() != Some(wanted) {
+                return Err(format!("{path} does not have the NAR hash that the order names"));
+            }
+        }
+        self.root_what_runs(&store);
+        Ok(target.system)
+    }
+
+    fn root_what_runs(&mut self, store: &str) {
+        let Some(running) = self.link("/run/current-system") else { return };
+        let root = format!("{}/previous", self.switching.roots);
+        let argv = [store, "--realise", running.as_str(), "--add-root", &root, "--max-jobs", "0"];
+        self.run("root_previous", running.as_str(), &argv, ASKING);
+    }
+
+    pub(super) fn link(&self, path: &str) -> Option<StorePath> {
+        let path: AbsPath = path.parse().ok()?;
+        self.host.resolve(&path).ok()?.as_str().parse().ok()
+    }
+
+    pub(super) fn sight(&mut self, health: bool) -> Sight {
+        let folder = Path::new(self.switching.folder.as_str());
+        let profile = self.switching.profile.to_string();
+        Sight {
+            running: self.link("/run/current-system"),
+            profile: self.link(&profile),
+            default: self.boot_default(),
+            once: Some(None),
+            switching: self.is_switching(),
+            deadman: self.deadman(),
+            decision: decision::decided(folder, self.activation.id).ok(),
+            health: health.then(|| self.failed_units()).flatten(),
+        }
+    }
+
+    fn boot_default(&mut self) -> Option<StorePath> {
+        match self.switching.boot_loader.clone() {
+            BootLoader::SystemdBoot { bootctl } => {
+                let argv = [bootctl.as_str(), "list", "--json=short"];
+                let printed = self.ask(&argv)?;
+                boot_default::of_systemd_boot(&printed)
+            }
+            BootLoader::Grub { configuration } => {
+                boot_default::of_grub(&self.host.read(&configuration, READ).ok()?)
+            }
+        }
+    }
+
+    /// Runs a command that only looks: it is no action.
+    fn ask(&self, argv: &[&str]) -> Option<Vec<u8>> {
+        let argv = Argv::try_from(argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
+        let command =
+            Command { argv: argv.ok()?, input: Vec::new(), limit: ASKING, output_cap: READ };
+        let output = self.host.run(&command).ok()?;
+        (output.code == Some(0)).then_some(output.stdout)
+    }
+
+    /// By the unit that `nixos-rebuild` switches in, and by the lock of the switch itself.
+    fn is_switching(&self) -> Option<bool> {
+        let unit = "nixos-rebuild-switch-to-configuration.service";
+        let busy = !matches!(self.unit(unit)?.as_str(), "inactive" | "failed");
+        Some(busy || super::lock::is_held(self.host, "/run/nixos/switch-to-configuration.lock")?)
+    }
+
+    fn unit(&self, name: &str) -> Option<String> {
+        let name: UnitName = name.parse().ok()?;
+        let units = self.host.units(std::slice::from_ref(&name)).ok()?;
+        units.into_iter().find(|unit| unit.unit == name.as_str()).map(|unit| unit.active)
+    }
+
+    fn deadman(&self) -> Option<DeadMan> {
+        let unit = deadman(self.activation.id);
+        let service = self.unit(&format!("{unit}.service"))?;
+        let timer = self.unit(&format!("{unit}.timer"))?;
+        Some(match (service.as_str(), timer.as_str()) {
+            ("active" | "activating" | "deactivating" | "reloading", _) => DeadMan::AtWork,
+            (_, "active" | "activating") => DeadMan::Armed,
+            _ => DeadMan::Absent,
+        })
+    }
+
+    fn failed_units(&self) -> Option<Health> {
+        Some(Health::seen(&self.host.units(&[]).ok()?, &[]))
+    }
+
+    /// What the engine cannot know; its gates and the checks are added by it.
+    fn facts(&mut self) -> Facts {
+        let shutdown = "/run/systemd/shutdown/scheduled".parse().ok();
+        let shutdown = shutdown.and_then(|path: AbsPath| match self.host.stat(&path) {
+            Ok(_) => Some(true),
+            Err(HostError::NotFound(_)) => Some(false),
+            Err(_) => None,
+        });
+        Facts {
+            gates: Vec::new(),
+            sight: self.sight(true),
+            last_head: None,
+            shutdown,
+            other_deadman: self.other_deadman(),
+            store: self.room("/nix/store", STORE_ROOM),
+            boot: self.room(&self.switching.boot.to_string(), BOOT_ROOM),
+            loader: Loader::DefaultOnly,
+        }
+    }
+
+    fn other_deadman(&self) -> Option<bool> {
+        let ours = deadman(self.activation.id);
+        let units = self.host.all_units().ok()?;
+        let is_other =
+            |name: &str| name.starts_with("compliance-deadman-") && !name.starts_with(&ours);
+        Some(
+            units.iter().any(|it| {
+                is_other(&it.unit) && !matches!(it.active.as_str(), "inactive" | "failed")
+            }),
+        )
+    }
+
+    fn room(&self, path: &str, needed: u64) -> Option<Room> {
+        let df = compliance_checks::tools::find(self.host, "df").ok()?;
+        let printed = self.ask(&[df.as_str(), "--output=avail", "--block-size=1", path])?;
+        let text = String::from_utf8(printed).ok()?;
+        Some(Room { free: text.lines().nth(1)?.trim().parse().ok()?, needed })
+    }
+}
+
+/// The unit that undoes.
+pub(crate) fn deadman(activation: Id) -> String {
+    format!("compliance-deadman-{activation}")
+}

@@ -1,0 +1,95 @@
+//! What a new system says it would do, and how it can be changed to.
+
+use std::time::Duration;
+
+use compliance_checks::HostError;
+use compliance_protocol::name::AbsPath;
+use serde_json::{Map, Value};
+
+use super::activation::Hands;
+use crate::activation::{Class, Plan};
+
+/// `check` and `dry-activate` end by then.
+const ASKING: Duration = Duration::from_secs(300);
+
+/// The most that is read of a file.
+const READ: usize = 1024 * 1024;
+
+/// What must be the same for a system to be switched to without a boot: as links, and as contents.
+const LINKS: [&str; 3] = ["kernel", "initrd", "kernel-modules"];
+const CONTENTS: [&str; 2] = ["kernel-params", "init-interface-version"];
+
+impl Hands<'_> {
+    pub(super) fn plan(&mut self) -> Plan {
+        let system = self.activation.target.system.to_string();
+        let cannot = |reason, detail: String| Plan::Cannot { reason, detail };
+        for (name, reason) in [
+            ("nixos-version", "not_a_system"),
+            ("etc/systemd/system/compliance-executor.service", "no_executor_inside"),
+        ] {
+            match self.is_there(&format!("{system}/{name}")) {
+                Some(true) => {}
+                Some(false) => return cannot(reason, format!("{system} has no {name}")),
+                None => return cannot(reason, format!("{system}/{name} cannot be seen")),
+            }
+        }
+        let program = format!("{system}/bin/switch-to-configuration");
+        for (verb, name, reason) in [
+            ("check", "switch_check", "check_failed"),
+            ("dry-activate", "dry_activate", "dry_activate_failed"),
+        ] {
+            if self.run(name, &system, &[&program, verb], ASKING).is_none() {
+                return cannot(reason, format!("{system} fails its own `{verb}`"));
+            }
+        }
+        match self.needs_boot(&system) {
+            Some(true) => Plan::Can(Class::Reboot),
+            Some(false) => Plan::Can(Class::Live),
+            None => {
+                cannot("class_unknown", format!("whether {system} has to be booted is not known"))
+            }
+        }
+    }
+
+    fn is_there(&self, path: &str) -> Option<bool> {
+        match self.host.stat(&path.parse().ok()?) {
+            Ok(_) => Some(true),
+            Err(HostError::NotFound(_)) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    fn needs_boot(&self, system: &str) -> Option<bool> {
+        let link = |system: &str, name: &str| {
+            let path: AbsPath = format!("{system}/{name}").parse().ok()?;
+            self.host.resolve(&path).ok()
+        };
+        let contents = |system: &str, name: &str| {
+            let path: AbsPath = format!("{system}/{name}").parse().ok()?;
+            self.host.read(&path, READ).ok()
+        };
+        let booted = "/run/booted-system";
+        for name in LINKS {
+            if link(booted, name)? != link(system, name)? {
+                return Some(true);
+            }
+        }
+        for name in CONTENTS {
+            if contents(booted, name)? != contents(system, name)? {
+                return Some(true);
+            }
+        }
+        Some(self.is_inhibited(system))
+    }
+
+    /// Keys that both systems have and that differ.
+    fn is_inhibited(&self, system: &str) -> bool {
+        let read = |system: &str| -> Option<Map<String, Value>> {
+            let path: AbsPath = format!("{system}/switch-inhibitors").parse().ok()?;
+            serde_json::from_slice(&self.host.read(&path, READ).ok()?).ok()
+        };
+        let (now, then) = (read("/run/current-system"), read(system));
+        let (Some(now), Some(then)) = (now, then) else { return false };
+        now.iter().any(|(key, value)| then.get(key).is_some_and(|other| other != value))
+    }
+}

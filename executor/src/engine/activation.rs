@@ -1,0 +1,354 @@
+//! Activations: the state machine driven by what the ledger, the gates, the host and the rounds say.
+
+use std::collections::VecDeque;
+
+use compliance_protocol::evidence::{ActionRecord, Outcome};
+use compliance_protocol::gate::Gate;
+use compliance_protocol::order::When;
+use compliance_protocol::status::ActivationStatus;
+use compliance_protocol::time::Span;
+use serde_json::{Map, Value, json};
+
+use super::{Engine, Job};
+use crate::activation::{
+    Action, Activation, Ending, Event, Facts, Health, Limits, Quarantine, Sight, Target, step,
+};
+use crate::authorise;
+use crate::effect::Performed;
+use crate::evidence::Moment;
+use crate::gates;
+use crate::ledger::{Fact, Intent, IntentId, IntentTrigger, LedgerError, OrderRow, OrderState};
+use crate::observe::Observed;
+
+/// An activation under way.
+pub(super) struct Activating {
+    intent: IntentId,
+    what: Intent,
+    started: Moment,
+    /// What was done last, for evidence.
+    actions: VecDeque<ActionRecord>,
+    /// What was seen, and waits for a round to say what is wrong.
+    half_seen: Option<Event>,
+    /// Nothing is done before then.
+    wait_until: Option<Span>,
+    /// The window does not count: an order with the signatures for that says so.
+    now: bool,
+    /// What was seen last.
+    post: Map<String, Value>,
+}
+
+/// So many steps at most are in the evidence, the newest.
+const MAX_ACTIONS: usize = 64;
+
+impl Engine {
+    /// Begins an activation, if the gates that can be asked without looking at the host are open.
+    pub(super) fn start_activation(
+        &mut self,
+        row: &OrderRow,
+        when: When,
+        target: Target,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let Some(limits) = self.limits else { return Ok(()) };
+        let doing = self.doing_title();
+        let mut gates = self.activation_gates(&target, limits, when == When::Now, moment)?;
+        gates.push(gates::busy(doing.as_deref()));
+        if !gates.iter().all(Gate::is_open) {
+            return self.hold(row, gates, moment);
+        }
+        if self.dry_run {
+            let detail = format!("{} would be activated now; this is a dry run", target.system);
+            let draft = self.order_draft(row, Outcome::Alert, "dry_run", detail, moment);
+            return self.finish_order(row, draft.gates(gates), moment);
+        }
+        let seen = row.hold.as_deref().is_some_and(|hold| SEEN_BY_LOOK.contains(&hold));
+        if seen && row.retry_after.is_some_and(|at| moment.stamp() < at) {
+            return Ok(());
+        }
+        let id = self.fresh_id(moment);
+        let activation = Activation::new(id, target, limits, moment.reading.boottime);
+        let mut intent = self.intent(IntentTrigger::from(row), None, None, gates, moment);
+        intent.subject = activation.target.system.to_string();
+        intent.activation = Some(activation);
+        let id = self.record(moment, |tx, _| {
+            tx.set_order(row.epoch, row.sequence, OrderState::Started)?;
+            tx.open_intent(&intent)
+        })?;
+        self.activating = Some(Activating::new(id, intent, when == When::Now, moment));
+        self.drive(Event::Begin, moment)
+    }
+
+    /// Takes up the activation that was under way when the executor stopped.
+    pub(super) fn resume_activation(
+        &mut self,
+        intent: IntentId,
+        what: Intent,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let same_boot = what.boot_id == self.author.boot_id;
+        self.activating = Some(Activating::new(intent, what, false, moment));
+        self.drive(Event::Restarted { same_boot }, moment)
+    }
+
+    /// A step has ended.
+    pub(super) fn step_done(
+        &mut self,
+        performed: Performed,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let Some(activating) = &mut self.activating else { return Ok(()) };
+        activating.actions.extend(performed.actions);
+        while activating.actions.len() > MAX_ACTIONS {
+            activating.actions.pop_front();
+        }
+        match performed.event {
+            Some(event) if health(&event).is_some() => {
+                activating.half_seen = Some(event);
+                let intent = activating.intent;
+                self.ask_for_round(vec![intent], moment);
+                Ok(())
+            }
+            Some(event) => self.drive(event, moment),
+            None => Ok(()),
+        }
+    }
+
+    /// A round has ended that may have been asked for what is wrong.
+    pub(super) fn look_done(
+        &mut self,
+        asked: &impl Fn(IntentId) -> bool,
+        observed: &[Observed],
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let Some(activating) = self.activating.as_mut().filter(|it| asked(it.intent)) else {
+            return Ok(());
+        };
+        let Some(mut event) = activating.half_seen.take() else { return Ok(()) };
+        let reports: Vec<_> = observed.iter().map(Observed::report).collect();
+        let checks = Health::seen(&[], &reports);
+        let now = activating.now;
+        match &mut event {
+            Event::Seen(sight) => add_health(sight, checks),
+            Event::Facts(facts) => {
+                add_health(&mut facts.sight, checks);
+                self.complete(facts, now, moment)?;
+            }
+            _ => {}
+        }
+        self.drive(event, moment)
+    }
+
+    /// The time to wait may be over.
+    pub(super) fn go_on_waiting(&mut self, moment: Moment) -> Result<(), LedgerError> {
+        let now = moment.reading.boottime;
+        match &mut self.activating {
+            Some(activating) if activating.wait_until.is_some_and(|until| now >= until) => {
+                activating.wait_until = None;
+                self.drive(Event::Done, moment)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When to look again.
+    pub(super) fn activation_wakes(&self) -> Option<Span> {
+        self.activating.as_ref()?.wait_until
+    }
+
+    /// A feed head was verified, for a ticket given then.
+    pub(super) fn activation_hears(
+        &mut self,
+        asked: Span,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        if self.activating.is_none() { Ok(()) } else { self.drive(Event::Head { asked }, moment) }
+    }
+
+    /// What is being activated.
+    pub(super) fn activation_title(&self) -> Option<String> {
+        let activation = self.activating.as_ref()?.what.activation.as_ref()?;
+        Some(format!("activation of {}", activation.target.system))
+    }
+
+    /// How far it is.
+    pub(super) fn activation_status(&self, moment: Moment) -> Option<ActivationStatus> {
+        let activation = self.activating.as_ref()?.what.activation.as_ref()?;
+        let boottime = moment.reading.boottime.as_millis();
+        let at = |then: Span| moment.stamp().plus(Span::from_millis(then.as_millis() - boottime));
+        Some(ActivationStatus {
+            system: activation.target.system.clone(),
+            phase: activation.phase_name().to_owned(),
+            since: at(activation.since),
+            waits_for: activation.waits_for(),
+            deadman_at: activation.deadman_at.map(at),
+        })
+    }
+
+    /// Hands an event to the state machine, puts what it says on disk, and asks for what it wants.
+    fn drive(&mut self, event: Event, moment: Moment) -> Result<(), LedgerError> {
+        let Some(activating) = &mut self.activating else { return Ok(()) };
+        let Some(activation) = &activating.what.activation else { return Ok(()) };
+        if let Event::Seen(sight) = &event {
+            activating.post = seen(sight);
+        }
+        let (next, action) = step(activation, event, moment.reading.boottime);
+        tracing::info!(phase = next.phase_name(), ?action, "activation");
+        activating.what.activation = Some(next);
+        activating.what.boot_id = self.author.boot_id.clone();
+        match action {
+            None => Ok(()),
+            Some(Action::End(ending)) => self.end_activation(&ending, moment),
+            Some(Action::Wait { until }) => {
+                activating.wait_until = Some(until);
+                self.ledger.record_activation(activating.intent, &activating.what).map(drop)
+            }
+            Some(action) => {
+                let on_record =
+                    self.ledger.record_activation(activating.intent, &activating.what)?;
+                let permit = on_record.map(|it| authorise::next_step(&it, action));
+                self.jobs.extend(permit.map(Job::Effect));
+                Ok(())
+            }
+        }
+    }
+
+    fn activation_gates(
+        &self,
+        target: &Target,
+        limits: Limits,
+        now: bool,
+        moment: Moment,
+    ) -> Result<Vec<Gate>, LedgerError> {
+        let mut gates = vec![gates::clock(moment.now), gates::space(self.disk_full)];
+        if !now {
+            gates.push(gates::window_for(&self.windows, moment.now, limits.needed()));
+        }
+        let quarantine: Quarantine = self.ledger.fact(Fact::Quarantine)?.unwrap_or_default();
+        gates.push(gates::quarantine(quarantine.until(&target.system, moment.reading.wall)));
+        Ok(gates)
+    }
+
+    /// Adds what only the engine knows.
+    fn complete(&self, facts: &mut Facts, now: bool, moment: Moment) -> Result<(), LedgerError> {
+        let activating = self.activating.as_ref().and_then(|it| it.what.activation.as_ref());
+        if let Some(Activation { target, limits, .. }) = activating {
+            facts.gates = self.activation_gates(target, *limits, now, moment)?;
+        }
+        let boottime = moment.reading.boottime.as_millis();
+        let age = |mark: &_| {
+            let compliance_protocol::clock::HeadMark { ticket_boottime, .. } = mark;
+            Span::from_millis(boottime - ticket_boottime.as_millis())
+        };
+        facts.last_head = self.head.as_ref().map(age);
+        Ok(())
+    }
+
+    fn end_activation(&mut self, ending: &Ending, moment: Moment) -> Result<(), LedgerError> {
+        let Some(ended) = self.activating.take() else { return Ok(()) };
+        let Activating { intent, what, started, actions, post, .. } = ended;
+        let Some(activation) = &what.activation else { return Ok(()) };
+        let system = activation.target.system.clone();
+        let gates = if ending.gates.is_empty() { what.gates.clone() } else { ending.gates.clone() };
+        let trigger = what.trigger.evidence();
+        let mut draft = self
+            .draft(trigger, ending.outcome, &ending.reason, ending.detail.clone(), moment)
+            .since(started)
+            .pre(pre(activation))
+            .actions(actions.into())
+            .gates(gates)
+            .post(post);
+        let retry_after = ending.retry_after.unwrap_or_else(|| moment.stamp().plus(RETRY));
+        if ending.outcome == Outcome::Deferred {
+            draft = draft.retry_after(retry_after);
+        }
+        let quarantine: Quarantine = self.ledger.fact(Fact::Quarantine)?.unwrap_or_default();
+        let quarantine = quarantine.with(&system, moment.reading.wall);
+        let quarantine = serde_json::to_string(&quarantine)
+            .map_err(|_| LedgerError::Unreadable("quarantine"))?;
+        let persisted = ending.outcome == Outcome::Success;
+        let known = self.is_held_for(&what.trigger, ending)?;
+        self.record(moment, |tx, author| {
+            tx.close_intent(intent)?;
+            if ending.quarantine {
+                tx.set_fact(Fact::Quarantine, &quarantine)?;
+            }
+            if persisted {
+                tx.set_fact(Fact::ExpectedSystem, system.as_str())?;
+            }
+            let IntentTrigger::Order { epoch, sequence, .. } = what.trigger else {
+                return tx.append(author, draft);
+            };
+            if ending.outcome == Outcome::Deferred {
+                tx.set_order(epoch, sequence, OrderState::Waiting)?;
+                tx.hold_order(epoch, sequence, &ending.reason, retry_after)?;
+            } else {
+                tx.set_order(epoch, sequence, OrderState::Done)?;
+            }
+            if known { Ok(()) } else { tx.append(author, draft) }
+        })?;
+        if persisted {
+            self.expected_system = Some(system);
+        }
+        Ok(())
+    }
+
+    /// Whether there is evidence already that the order waits for this.
+    fn is_held_for(&self, trigger: &IntentTrigger, ending: &Ending) -> Result<bool, LedgerError> {
+        let IntentTrigger::Order { sequence, .. } = trigger else { return Ok(false) };
+        let open = self.ledger.open_orders()?;
+        let row = open.iter().find(|row| row.sequence == *sequence);
+        let held = row.is_some_and(|row| row.hold.as_deref() == Some(ending.reason.as_str()));
+        Ok(held && ending.outcome == Outcome::Deferred)
+    }
+}
+
+/// Why an order waits that a look at the host found.
+const SEEN_BY_LOOK: [&str; 5] =
+    ["not_connected", "no_space", "shutdown_scheduled", "somebody_switches", "too_late"];
+
+/// What was deferred by what only a look could tell is tried again after this.
+const RETRY: Span = Span::from_secs(300);
+
+impl Activating {
+    fn new(intent: IntentId, what: Intent, now: bool, started: Moment) -> Self {
+        let (actions, post) = (VecDeque::new(), Map::new());
+        Self { intent, what, started, actions, half_seen: None, wait_until: None, now, post }
+    }
+}
+
+/// What is wrong, as far as a step has seen; there only if it was asked for.
+fn health(event: &Event) -> Option<&Health> {
+    match event {
+        Event::Seen(sight) => sight.health.as_ref(),
+        Event::Facts(facts) => facts.sight.health.as_ref(),
+        _ => None,
+    }
+}
+
+fn add_health(sight: &mut Sight, checks: Health) {
+    sight.health = sight.health.take().map(|units| units.and(checks));
+}
+
+fn pre(activation: &Activation) -> Map<String, Value> {
+    let mut pre = Map::new();
+    pre.insert("next".to_owned(), json!(activation.target.system));
+    pre.insert("class".to_owned(), json!(activation.class));
+    if let Some(before) = &activation.before {
+        pre.insert("running".to_owned(), json!(before.system));
+        pre.insert("profile".to_owned(), json!(before.profile));
+        pre.insert("boots".to_owned(), json!(before.default));
+        pre.insert("wrong".to_owned(), json!(before.health));
+    }
+    pre
+}
+
+fn seen(sight: &Sight) -> Map<String, Value> {
+    let mut post = Map::new();
+    post.insert("running".to_owned(), json!(sight.running));
+    post.insert("profile".to_owned(), json!(sight.profile));
+    post.insert("boots".to_owned(), json!(sight.default));
+    if let Some(health) = &sight.health {
+        post.insert("wrong".to_owned(), json!(health));
+    }
+    post
+}
