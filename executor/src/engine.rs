@@ -107,6 +107,7 @@ pub struct Engine {
     limits: Option<Limits>,
     dry_run: bool,
     disk_full: bool,
+    disk_full_reported: bool,
     round_interval: Span,
     ledger: Ledger,
     random: Random,
@@ -171,6 +172,7 @@ impl Engine {
             limits: parts.limits,
             dry_run: parts.dry_run,
             disk_full: false,
+            disk_full_reported: false,
             round_interval: parts.round_interval,
             ledger,
             random: parts.random,
@@ -249,7 +251,7 @@ impl Engine {
                 self.ask_for_round(concludes, moment);
             }
         }
-        let due = self.go_on(moment)?;
+        let due = self.wait_on(moment);
         self.go_on_waiting(moment)?;
         self.reboot_overdue(moment)?;
         self.consider_orders(moment)?;
@@ -258,23 +260,39 @@ impl Engine {
         Ok(due.fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
     }
 
-    /// The system was seen like this, with the round that ends now: evidence from here on names it.
-    pub fn system_seen(&mut self, system: System) {
+    /// The system was seen like this, with the round that ends now: evidence from here on names it. Another
+    /// system than before has another baseline: `closure_baseline` reads the one that it brought.
+    pub fn system_seen(
+        &mut self,
+        system: System,
+        closure_baseline: &dyn Fn() -> Result<Vec<u8>, String>,
+    ) -> Result<(), LedgerError> {
+        let is_new = system.running != self.author.system.running;
         self.author.system = system;
+        if is_new {
+            self.machine.running = self.author.system.running.clone();
+            self.reread_baseline(closure_baseline())?;
+        }
+        Ok(())
     }
 
-    /// The disk was seen to have room, or none: that is reported once until it has some again.
-    pub fn space_seen(&mut self, space: Space, reading: ClockReading) -> Result<(), LedgerError> {
-        let before = std::mem::replace(&mut self.disk_full, space == Space::Full);
-        if before || !self.disk_full {
-            return Ok(());
+    /// The disk was seen to have room, or none: that is reported once until it has some again. On a full
+    /// one there may be no room for that either, and then it is said later.
+    pub fn space_seen(&mut self, space: Space, reading: ClockReading) {
+        self.disk_full = space == Space::Full;
+        self.disk_full_reported &= self.disk_full;
+        if !self.disk_full || self.disk_full_reported {
+            return;
         }
         let moment = self.moment(reading);
         let detail =
             "the disk with the ledger is full: what is going on is ended, and nothing new is begun";
         let trigger = Trigger::of(TriggerKind::Event);
         let draft = self.draft(trigger, Outcome::Alert, "disk_full", detail, moment);
-        self.record(moment, |tx, author| tx.append(author, draft))
+        match self.record(moment, |tx, author| tx.append(author, draft)) {
+            Ok(()) => self.disk_full_reported = true,
+            Err(error) => tracing::error!(%error, "the disk is full, and that cannot be recorded"),
+        }
     }
 
     /// A round has ended.

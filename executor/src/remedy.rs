@@ -31,6 +31,11 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
     match report.check {
         CheckId::Services => {
             let unit = baseline.unit(&subject.parse().ok()?)?;
+            // One that is up and falls over again and again is not made better by one restart more.
+            let seen = report.facts.get("units")?.get(subject)?;
+            if seen.get("active").and_then(Value::as_str) == Some("active") {
+                return None;
+            }
             let effect = restart(&unit.unit, report.check);
             Some(Remedy { effect, disruptive: unit.disruptive })
         }
@@ -52,7 +57,8 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
                 None if subject == logging::JOURNAL => JOURNALD.parse().ok()?,
                 None => return None,
             };
-            undisruptive(restart(&unit, report.check))
+            let disruptive = baseline.unit(&unit).is_some_and(|listed| listed.disruptive);
+            Some(Remedy { effect: restart(&unit, report.check), disruptive })
         }
         CheckId::Patching => {
             // Another system than the last that was proven runs; how old that one is, is no fault of what runs.

@@ -74,7 +74,7 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
     tracing::info!("the executor is ready");
     loop {
         match reserve.look(&mut random) {
-            Ok(space) => engine.space_seen(space, compliance_clock::read())?,
+            Ok(space) => engine.space_seen(space, compliance_clock::read()),
             Err(error) => tracing::warn!(%error, "how much room the disk has is not known"),
         }
         let next = engine.tick(compliance_clock::read())?;
@@ -92,7 +92,7 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
                 let _ = reply.send(answer);
             }
             Ok(Event::RoundDone(round, observed, system)) => {
-                engine.system_seen(system);
+                engine.system_seen(system, &closure_baseline)?;
                 engine.round_done(&round, &observed, compliance_clock::read())?;
             }
             Ok(Event::EffectDone(performed)) => {

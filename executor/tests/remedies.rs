@@ -118,6 +118,28 @@ mod services {
     }
 
     #[test]
+    fn a_unit_that_is_between_two_automatic_restarts_has_not_been_healed() {
+        let mut rig = settled(false);
+        is(&rig, "failed", "failed");
+        rig.round();
+        is(&rig, "activating", "auto-restart");
+        rig.round();
+        assert_eq!(rig.story(), [outcome(Outcome::Failed, "not_healed")]);
+    }
+
+    #[test]
+    fn a_unit_that_flaps_is_not_restarted_once_more() {
+        let mut rig = settled(false);
+        for restarts in 1..8 {
+            let flapping = UnitState { restarts, ..unit(UNIT, "loaded", "active", "running") };
+            rig.host.set_units(Ok(vec![flapping]));
+            rig.round();
+        }
+        assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")]);
+        assert!(verbs(&rig).is_empty());
+    }
+
+    #[test]
     fn a_restart_that_interrupts_people_waits_for_the_window() {
         let mut rig = settled(true);
         is(&rig, "inactive", "dead");
@@ -232,18 +254,18 @@ mod firewall_load {
     fn install(host: &FakeHost, kernel: &Kernel) {
         host.write("/usr/sbin/nft", "");
         let kernel = Arc::clone(kernel);
-        host.install_called(
+        host.install_deed(
             "/usr/sbin/nft",
-            Box::new(move |command, _| {
-                let argv: Vec<String> = command.argv.clone().into();
+            Box::new(move |host, arguments| {
                 let mut kernel = kernel.lock().unwrap();
-                let said = match argv[1..].iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                let said = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
                     ["-j", "-s", "-n", "list", "ruleset"] => kernel.0.clone(),
                     ["-s", "list", "ruleset"] if kernel.0 == GOOD => TEXT.to_owned(),
                     ["-s", "list", "ruleset"] => format!("{TEXT}#open\n"),
                     ["-c", "-f", "-"] => String::new(),
                     ["-f", "-"] => {
-                        let script = String::from_utf8(command.input.clone()).unwrap();
+                        let input = host.commands().pop().unwrap().input;
+                        let script = String::from_utf8(input).unwrap();
                         assert!(
                             script.starts_with("add table inet filter\ndelete table inet filter\n")
                         );
@@ -253,7 +275,7 @@ mod firewall_load {
                         );
                         String::new()
                     }
-                    _ => panic!("{argv:?}"),
+                    _ => panic!("{arguments:?}"),
                 };
                 Ok(Output { code: Some(0), stdout: said.into_bytes(), stderr: Vec::new() })
             }),
@@ -298,7 +320,7 @@ mod firewall_load {
         assert_eq!(rig.story(), [outcome(Outcome::Success, "done")]);
         let bundle = deeds(&rig).pop().unwrap();
         let steps: Vec<_> = bundle.actions.iter().map(|action| action.name.as_str()).collect();
-        assert_eq!(steps, ["keep_ruleset", "check_ruleset", "load_ruleset"]);
+        assert_eq!(steps, ["keep_ruleset", "check_undo", "check_ruleset", "load_ruleset"]);
         assert!(bundle.rollback.available && !bundle.rollback.performed);
         // Proven once, it need not be again.
         open(&kernel);
@@ -307,36 +329,89 @@ mod firewall_load {
         assert_eq!(rig.story().last(), Some(&outcome(Outcome::Success, "done")));
     }
 
+    /// The agent asks for a ticket each minute, and no poll gets through.
+    fn polls_fail(rig: &mut Rig, minutes: i64) {
+        for _ in 0..minutes {
+            let _ = rig.ticket();
+            pass(rig, Span::from_secs(60));
+        }
+    }
+
     #[test]
     fn a_ruleset_that_lets_no_poll_through_is_taken_back_once() {
         let (mut rig, kernel) = settled();
         open(&kernel);
-        pass(&mut rig, Span::from_secs(600));
-        assert!(is_good(&kernel) && rig.story().is_empty());
         rig.round();
+        polls_fail(&mut rig, 9);
+        assert!(is_good(&kernel) && rig.story().is_empty());
+        polls_fail(&mut rig, 2);
         assert!(!is_good(&kernel));
         assert_eq!(rig.story(), [outcome(Outcome::Reverted, "not_proven")]);
         let bundle = deeds(&rig).pop().unwrap();
         assert_eq!(bundle.actions.last().unwrap().name, "undo_ruleset");
         assert!(bundle.rollback.performed);
         // The control plane may be gone for another reason: the next time it stays.
-        pass(&mut rig, Span::from_secs(1200));
+        polls_fail(&mut rig, 20);
         assert!(is_good(&kernel));
         assert_eq!(rig.story().last(), Some(&outcome(Outcome::Success, "done")));
     }
 
     #[test]
-    fn a_crash_while_the_ruleset_proves_itself_starts_the_wait_anew() {
+    fn as_long_as_no_poll_was_tried_the_ruleset_stays_but_not_for_ever() {
         let (mut rig, kernel) = settled();
         open(&kernel);
         rig.round();
-        assert!(is_good(&kernel));
-        rig.restart();
-        pass(&mut rig, Span::from_secs(585));
-        assert!(is_good(&kernel) && rig.story().is_empty(), "{:?}", rig.story());
-        pass(&mut rig, Span::from_secs(60));
+        pass(&mut rig, Span::from_secs(74 * 60));
+        assert!(is_good(&kernel) && rig.story().is_empty());
+        pass(&mut rig, Span::from_secs(120));
         assert!(!is_good(&kernel));
         assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "not_proven"));
+    }
+
+    #[test]
+    fn what_somebody_else_loaded_meanwhile_is_left_alone() {
+        let (mut rig, kernel) = settled();
+        open(&kernel);
+        rig.round();
+        let other = GOOD.replace("\"prio\":0", "\"prio\":10");
+        *kernel.lock().unwrap() = (other.clone(), 77);
+        polls_fail(&mut rig, 11);
+        assert_eq!(rig.story()[0], outcome(Outcome::Failed, "superseded"));
+        assert!(!rig.evidence().iter().flat_map(|b| &b.actions).any(|a| a.name == "undo_ruleset"));
+    }
+
+    #[test]
+    fn a_ruleset_that_nobody_can_see_is_neither_proven_nor_taken_back() {
+        let (mut rig, kernel) = settled();
+        open(&kernel);
+        rig.round();
+        let nft = rig.host.take_deed("/usr/sbin/nft");
+        kernel.lock().unwrap().1 += 1;
+        polls_fail(&mut rig, 30);
+        let unknown = rig.because("unknown");
+        assert!(unknown.iter().all(|bundle| bundle.check.as_deref() != Some("firewall")));
+        assert!(is_good(&kernel) && rig.story().is_empty(), "{:?}", rig.story());
+        rig.host.install_deed("/usr/sbin/nft", nft);
+        rig.poll();
+        polls_fail(&mut rig, 2);
+        assert_eq!(rig.story()[0], outcome(Outcome::Success, "done"));
+    }
+
+    #[test]
+    fn a_crash_at_any_moment_of_the_proof_ends_in_a_proof_or_in_an_undo() {
+        for minutes in [0, 5, 9] {
+            let (mut rig, kernel) = settled();
+            open(&kernel);
+            rig.round();
+            polls_fail(&mut rig, minutes);
+            assert!(is_good(&kernel), "{minutes}");
+            rig.restart();
+            polls_fail(&mut rig, 9);
+            assert!(is_good(&kernel) && rig.story().is_empty(), "{minutes}: {:?}", rig.story());
+            polls_fail(&mut rig, 2);
+            assert!(!is_good(&kernel), "{minutes}");
+            assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "not_proven"), "{minutes}");
+        }
     }
 
     #[test]

@@ -17,9 +17,6 @@ pub type Program = Box<dyn FnMut(&mut Files) -> Result<Output, HostError> + Send
 /// What a program does that may change anything about the host: it is given the host and its arguments.
 pub type Deed = Box<dyn FnMut(&FakeHost, &[String]) -> Result<Output, HostError> + Send>;
 
-/// What a program does that looks at how it was called.
-pub type CalledProgram = Box<dyn FnMut(&Command, &mut Files) -> Result<Output, HostError> + Send>;
-
 /// The files, by path.
 pub type Files = BTreeMap<String, Result<Vec<u8>, HostError>>;
 
@@ -45,7 +42,7 @@ struct State {
     journal: Option<Result<Entries, HostError>>,
     synchronised: bool,
     deeds: BTreeMap<String, Deed>,
-    programs: BTreeMap<String, CalledProgram>,
+    programs: BTreeMap<String, Program>,
     runs: Vec<Command>,
 }
 
@@ -132,8 +129,8 @@ impl FakeHost {
     }
 
     /// Installs a program.
-    pub fn install(&self, path: &str, mut program: Program) {
-        self.install_called(path, Box::new(move |_, files| program(files)));
+    pub fn install(&self, path: &str, program: Program) {
+        self.state.lock().unwrap().programs.insert(path.to_owned(), program);
     }
 
     /// Removes a program.
@@ -141,14 +138,14 @@ impl FakeHost {
         self.state.lock().unwrap().programs.remove(path);
     }
 
-    /// Installs a program that looks at how it was called.
-    pub fn install_called(&self, path: &str, program: CalledProgram) {
-        self.state.lock().unwrap().programs.insert(path.to_owned(), program);
-    }
-
     /// Installs a program that may change anything about the host.
     pub fn install_deed(&self, path: &str, deed: Deed) {
         self.state.lock().unwrap().deeds.insert(path.to_owned(), deed);
+    }
+
+    /// Takes a program away, to be installed again later.
+    pub fn take_deed(&self, path: &str) -> Deed {
+        self.state.lock().unwrap().deeds.remove(path).expect("such a program is installed")
     }
 
     /// The argument vectors of all programs that were run, in order.
@@ -297,7 +294,7 @@ impl Host for FakeHost {
         let mut state = self.state.lock().unwrap();
         let State { files, programs, runs, journal, .. } = &mut *state;
         let output = match (programs.get_mut(&argv[0]), journal) {
-            (Some(program), _) => program(command, files),
+            (Some(program), _) => program(files),
             (None, Some(Ok(entries))) if argv[0] == "/usr/bin/journalctl" => {
                 Ok(journalctl(entries, &argv))
             }

@@ -8,8 +8,16 @@ use super::{FirewallBaseline, TableName};
 
 /// The scripts for a ruleset cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the table {0:?} has a name that nft does not read back; remove it by its handle")]
-pub struct NotLoadable(String);
+pub enum NotLoadable {
+    /// A name.
+    #[error("the table {0:?} has a name that nft does not read back; remove it by its handle")]
+    Name(String),
+    /// Rules of iptables.
+    #[error(
+        "the table {0:?} holds rules of iptables, which nft cannot load back; have them written for nft"
+    )]
+    Iptables(String),
+}
 
 /// Replaces the baseline's tables by what it says of them, and removes all others if it is exclusive.
 /// `before` is what `nft -s list ruleset` printed.
@@ -19,12 +27,16 @@ pub fn load_script(expected: &FirewallBaseline, before: &str) -> Result<String, 
     Ok(script)
 }
 
-/// Puts back what [`load_script`] replaced and removed, as it was `before`.
+/// Puts back what [`load_script`] replaced and removed, as it was `before`. What iptables put there cannot
+/// be: nft does not print all of it.
 pub fn undo_script(expected: &FirewallBaseline, before: &str) -> Result<String, NotLoadable> {
     let touched = touched(expected, before)?;
     let mut script = removal(&touched)?;
     for (table, text) in tables(before)? {
         if touched.contains(&table) {
+            if text.contains(" xt ") || text.contains("# xt_") {
+                return Err(NotLoadable::Iptables(table.to_string()));
+            }
             script.push_str(&text);
         }
     }
@@ -46,7 +58,7 @@ fn removal(tables: &BTreeSet<TableName>) -> Result<String, NotLoadable> {
     for table in tables {
         let (family, name) = table.parts();
         if !is_identifier(name) {
-            return Err(NotLoadable(table.to_string()));
+            return Err(NotLoadable::Name(table.to_string()));
         }
         let _ = writeln!(script, "add table {family} {name}\ndelete table {family} {name}");
     }
@@ -61,7 +73,8 @@ fn tables(listing: &str) -> Result<Vec<(TableName, String)>, NotLoadable> {
             let name = header.strip_suffix(" {").unwrap_or(header);
             // nft appends who owns a table: `table inet x { # progname y`.
             let name = name.split(" { #").next().unwrap_or(name);
-            let table = name.to_owned().try_into().map_err(|_| NotLoadable(name.to_owned()))?;
+            let table =
+                name.to_owned().try_into().map_err(|_| NotLoadable::Name(name.to_owned()))?;
             tables.push((table, String::new()));
         }
         if let Some((_, text)) = tables.last_mut() {
@@ -124,5 +137,13 @@ mod tests {
         let before = "table ip a;flush {\n}\n";
         assert!(load_script(&expected(true), before).is_err());
         assert!(load_script(&expected(false), before).is_ok());
+    }
+
+    #[test]
+    fn what_iptables_put_there_is_not_touched_since_it_could_not_be_put_back() {
+        let before =
+            "table inet filter {\n\tchain a {\n\t\txt match \"conntrack\" accept\n\t}\n}\n";
+        let iptables = NotLoadable::Iptables("inet filter".to_owned());
+        assert_eq!(undo_script(&expected(false), before), Err(iptables));
     }
 }

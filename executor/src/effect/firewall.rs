@@ -9,7 +9,7 @@ use super::Tools;
 use super::steps::Run;
 
 /// The steps of loading.
-pub(super) const LOAD: [&str; 3] = ["keep_ruleset", "check_ruleset", "load_ruleset"];
+pub(super) const LOAD: [&str; 4] = ["keep_ruleset", "check_undo", "check_ruleset", "load_ruleset"];
 
 /// The step of going back.
 pub(super) const UNDO: [&str; 1] = ["undo_ruleset"];
@@ -23,13 +23,16 @@ pub(super) fn load(
     tools: &Tools,
     expected: &FirewallBaseline,
 ) -> Result<(), String> {
-    let [keep, check, load] = LOAD;
+    let [keep, check_undo, check, load] = LOAD;
     let before = nft(run, keep, &["-s", "list", "ruleset"], Vec::new())?;
     let before = text(before)?;
     let path = kept(tools);
     files::replace(&path, before.as_bytes(), 0o600).map_err(|error| {
         format!("the ruleset of before cannot be kept: {}: {error}", path.display())
     })?;
+    // What could not be taken back is not begun.
+    let undo = firewall::undo_script(expected, &before).map_err(|error| error.to_string())?;
+    nft(run, check_undo, &["-c", "-f", "-"], undo.into_bytes())?;
     let script = firewall::load_script(expected, &before).map_err(|error| error.to_string())?;
     nft(run, check, &["-c", "-f", "-"], script.clone().into_bytes())?;
     nft(run, load, &["-f", "-"], script.into_bytes()).map(drop)

@@ -2,6 +2,7 @@
 
 use compliance_checks::{CheckId, Report, Verdict};
 use compliance_protocol::evidence::{Finding, Outcome, Rollback};
+use compliance_protocol::name::UnitName;
 use compliance_protocol::time::{Span, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +12,7 @@ use super::{Engine, RoundJob};
 use crate::effect::{Effect, Performed};
 use crate::evidence::{Draft, Moment};
 use crate::gates::Attempt;
-use crate::ledger::{Intent, IntentId, IntentTrigger, LedgerError, OrderState, Tx};
+use crate::ledger::{Fact, Intent, IntentId, IntentTrigger, LedgerError, OrderState, Tx};
 use crate::observe::Observed;
 use crate::remedy;
 
@@ -60,10 +61,13 @@ impl Engine {
             {
                 self.unjudged = Some(doing.intent);
                 self.doing = Some(doing);
-            } else if is_well(&doing, observed) && self.must_prove(&mut doing, moment)? {
-                self.doing = Some(doing);
             } else {
-                self.conclude_effect(&doing, round, observed, moment)?;
+                let report = report_for(&doing.what, observed);
+                if self.is_over(&mut doing, report, moment)? {
+                    self.conclude_effect(&doing, round, observed, moment)?;
+                } else {
+                    self.doing = Some(doing);
+                }
             }
         }
         self.look_done(&asked, observed, moment)?;
@@ -86,6 +90,10 @@ impl Engine {
         let what = &doing.what;
         let report = report_for(what, observed);
         let (outcome, reason, detail) = match &doing.undone {
+            _ if doing.superseded => {
+                let why = "the ruleset was changed again before it had proven itself: left alone";
+                (Outcome::Failed, "superseded", why.to_owned())
+            }
             Some(undone) => judge_undo(what, undone, report),
             None => judge(what, doing.performed.as_ref(), doing.after_crash, report),
         };
@@ -110,6 +118,9 @@ impl Engine {
             }
             if let Some(report) = report.filter(|report| says_nothing_else(what, report)) {
                 tx.set_state(report.check, &fingerprint(report, &[]), moment.stamp())?;
+            }
+            if let (Some(Effect::LoadFirewall(expected)), Some(_)) = (&what.effect, &doing.undone) {
+                tx.set_fact(Fact::FirewallUndone, &expected.sha256.to_string())?;
             }
             finish(tx, doing.intent, what)?;
             tx.append(author, draft)
@@ -163,13 +174,6 @@ pub(super) fn finish(tx: &Tx<'_>, intent: IntentId, what: &Intent) -> Result<(),
 
 fn report_for<'a>(what: &Intent, observed: &'a [Observed]) -> Option<&'a Report> {
     observed.iter().map(Observed::report).find(|report| what.check == Some(report.check))
-}
-
-/// Whether it was done and is seen to have helped.
-fn is_well(doing: &Doing, observed: &[Observed]) -> bool {
-    let done = doing.performed.as_ref().map_or(doing.after_crash, |p| p.failure.is_none());
-    let report = report_for(&doing.what, observed);
-    done && report.is_some_and(|report| healed(&doing.what, report, doing.after_crash).is_ok())
 }
 
 fn rollback(doing: &Doing, outcome: Outcome) -> Rollback {
@@ -237,6 +241,13 @@ fn says_nothing_else(what: &Intent, report: &Report) -> bool {
     }
 }
 
+/// Whether the services check saw the unit up: active, or a oneshot that has ended; `None` if not seen.
+fn is_up(report: &Report, unit: &UnitName) -> Option<bool> {
+    let seen = report.facts.get("units")?.get(unit.as_str())?.get("active")?.as_str()?;
+    let well = matches!(report.verdict, Verdict::Compliant | Verdict::Drifted(_));
+    Some(seen == "active" || (seen == "inactive" && well))
+}
+
 fn is_about(what: &Intent, finding: &Finding) -> bool {
     what.effect.as_ref().is_some_and(|effect| remedy::concerns(effect, &finding.subject))
 }
@@ -250,12 +261,18 @@ fn healed(what: &Intent, report: &Report, after_crash: bool) -> Result<(), &'sta
     let unseen = matches!(report.verdict, Verdict::Unknown(_))
         || report.facts.get(subject).is_some_and(doubt);
     match &what.effect {
-        Some(Effect::RestartUnit { check: CheckId::Services, .. }) => match drifted {
-            true => return Err("the unit is not well"),
-            // The last step asked systemd itself; after a crash nobody knows of it.
-            false if unseen && after_crash => return Err("whether it helped cannot be seen"),
-            false => return Ok(()),
-        },
+        Some(Effect::RestartUnit { check: CheckId::Services, unit, .. }) => {
+            return match is_up(report, unit) {
+                _ if drifted => Err("the unit is not well"),
+                Some(true) => Ok(()),
+                // The last step asked systemd itself; after a crash nobody knows of it.
+                None if !after_crash && matches!(report.verdict, Verdict::NotApplicable(_)) => {
+                    Ok(())
+                }
+                Some(false) => Err("the unit did not stay up"),
+                None => Err("whether it helped cannot be seen"),
+            };
+        }
         Some(Effect::RunBackup(_)) => {}
         _ if unseen => return Err("whether it helped cannot be seen"),
         _ if drifted => return Err("the drift is still there"),

@@ -27,6 +27,7 @@ impl Engine {
         let sha256 = |baseline: &Result<InForce, String>| baseline.as_ref().ok().map(|b| b.sha256);
         if sha256(&found) != sha256(&self.baseline) {
             self.rounds.forget();
+            self.ruleset_since = None;
         }
         self.baseline = found;
         Ok(())
@@ -55,6 +56,7 @@ impl Engine {
         })?;
         self.baseline = Ok(in_force(offered.verified));
         self.rounds.forget();
+        self.ruleset_since = None;
         self.ask_for_round(Vec::new(), moment);
         Ok(())
     }

@@ -51,6 +51,7 @@ impl Engine {
         (self.random)(&mut nonce);
         let nonce = Nonce::from_random(nonce);
         self.ticket = Some(Outstanding { nonce, given: moment.reading.boottime });
+        self.note_ticket(moment);
         // When nobody knows the time, the latest one ever trusted is nearer to it than a clock that may
         // say any year.
         let wall = moment.reading.wall;
@@ -90,7 +91,6 @@ impl Engine {
             self.activation_hears(mark.ticket_boottime, moment)?;
         }
         self.settle_doubt(moment)?;
-        self.prove_ruleset(moment)?;
         self.withdraw_unlisted(&head, moment)?;
         self.report_gaps(&head, moment)?;
         self.take_orders(&head, orders.iter().take(MAX_OPEN), moment)?;
@@ -121,6 +121,7 @@ impl Engine {
             return Err("the feed head does not answer the outstanding ticket".to_owned());
         }
         self.head = Some(HeadMark { issued_at: head.issued_at, ticket_boottime: ticket.given });
+        self.note_head(ticket.given);
         self.ticket = None;
         Ok(head)
     }

@@ -108,7 +108,7 @@ impl Engine {
             }
             heal = heal.or(turn.heal);
             self.post_to_board(observed.report(), moment)?;
-            self.note_ruleset(observed.report(), moment);
+            self.note_ruleset(observed.report(), moment)?;
         }
         let summary = (!changes.is_empty() || self.rounds.is_due(moment)).then(|| {
             let post = self.rounds.take();

@@ -24,7 +24,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 use compliance_protocol::window::{Window, Windows};
 use compliance_testkit::evidence::verified;
-use compliance_testkit::host::{job_status, silent_success};
+use compliance_testkit::host::{job_status, silent_success, unit};
 use compliance_testkit::keys::{ARCHIVE, BACKUP_PROGRAM, MACHINE_ID, STATUS_FILE};
 use compliance_testkit::{FakeHost, FakePlane, Keys, OrderForm, T0};
 use serde_json::Value;
@@ -32,6 +32,9 @@ use tempfile::TempDir;
 
 /// What stands for systemd's command line.
 pub(crate) const SYSTEMCTL: &str = "/bin/systemctl";
+
+/// The unit that the baseline lists.
+pub(crate) const UNIT: &str = "clinic-frontdesk.service";
 
 /// The time between two rounds.
 pub(crate) const ROUND: Span = Span::from_secs(15);
@@ -95,6 +98,7 @@ impl Rig {
         let rig = Self::on(dir, setup, plane, reading, 1, 0);
         install_backup(&rig.host, T0.plus(Span::from_hours(-1)));
         rig.host.install(SYSTEMCTL, Box::new(|_| silent_success()));
+        rig.host.set_units(Ok(vec![unit(UNIT, "loaded", "active", "running")]));
         rig
     }
 
@@ -256,7 +260,9 @@ impl Rig {
                 let baseline = round.baseline.as_ref().map_err(String::as_str);
                 let host: Arc<dyn Host> = self.host.clone();
                 let observed = self.observer.observe(&host, baseline, &round.about);
-                self.engine.system_seen(patching::system(&*self.host));
+                let closure = signed_closure(&self.setup);
+                let system = patching::system(&*self.host);
+                self.engine.system_seen(system, &|| closure.clone()).unwrap();
                 self.engine.round_done(&round, &observed, self.reading).unwrap();
             }
             Job::Effect(permit) => {
@@ -423,8 +429,7 @@ pub(crate) fn try_start(
         profile: None,
         machine_id_sha256: Some(Digest::of(MACHINE_ID.as_bytes())),
     };
-    let closure = setup.baseline.as_ref().map_err(Clone::clone);
-    let closure = closure.map(|b| compliance_signing::sign(b, &[&keys.baseline]).unwrap());
+    let closure = signed_closure(setup);
     let parts = Parts {
         author: Author {
             tenant: trust.tenant.clone(),
@@ -448,6 +453,13 @@ pub(crate) fn try_start(
         random,
     };
     Engine::start(parts, reading)
+}
+
+/// The baseline that the system closure brings.
+fn signed_closure(setup: &Setup) -> Result<Vec<u8>, String> {
+    let keys = Keys::default();
+    let closure = setup.baseline.as_ref().map_err(Clone::clone);
+    closure.map(|baseline| compliance_signing::sign(baseline, &[&keys.baseline]).unwrap())
 }
 
 /// Different in each call and for each salt, the same in each run.
