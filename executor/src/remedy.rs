@@ -3,7 +3,7 @@
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::firewall::{self, FirewallBaseline, TableName};
-use compliance_checks::{CheckId, Report, Verdict, logging};
+use compliance_checks::{CheckId, Report, Verdict, logging, services};
 use compliance_protocol::name::UnitName;
 use serde_json::Value;
 
@@ -24,10 +24,12 @@ const RESTART_LIMIT_S: u32 = 120;
 /// The remedy for what a check found about `subject`, if there is one.
 pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Remedy> {
     let Verdict::Drifted(findings) = &report.verdict else { return None };
-    findings.iter().find(|finding| finding.subject == subject)?;
+    let about: Vec<_> = findings.iter().filter(|finding| finding.subject == subject).collect();
+    about.first()?;
+    let may_restart = || about.iter().any(|finding| services::restart_may_help(finding));
     let undisruptive = |effect| Some(Remedy { effect, disruptive: false });
     match report.check {
-        CheckId::Services => {
+        CheckId::Services if may_restart() => {
             let unit = baseline.unit(&subject.parse().ok()?)?;
             let effect = restart(&unit.unit, report.check);
             Some(Remedy { effect, disruptive: unit.disruptive })
@@ -43,7 +45,7 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
             let can = whole && (is_ours(subject, expected) || expected.exclusive);
             can.then(|| Effect::LoadFirewall(Box::new(expected.clone()))).and_then(undisruptive)
         }
-        CheckId::Logging => {
+        CheckId::Logging if may_restart() => {
             let expected = baseline.logging.expected()?;
             let unit = match expected.forwarders.iter().find(|unit| unit.as_str() == subject) {
                 Some(forwarder) => forwarder.clone(),
@@ -52,8 +54,8 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
             };
             undisruptive(restart(&unit, report.check))
         }
-        // A system is activated by order; a disk is encrypted by a person.
-        CheckId::Patching | CheckId::Encryption => None,
+        // A system is activated by order; a disk is encrypted, and a unit mended, by a person.
+        CheckId::Patching | CheckId::Encryption | CheckId::Services | CheckId::Logging => None,
     }
 }
 

@@ -117,6 +117,27 @@ mod services {
     }
 
     #[test]
+    fn a_unit_that_flaps_or_cannot_be_started_is_told_and_not_restarted() {
+        for wrong in [
+            UnitState { restarts: 3, ..unit(UNIT, "loaded", "active", "running") },
+            unit(UNIT, "masked", "inactive", "dead"),
+            unit(UNIT, "not-found", "inactive", "dead"),
+            unit(UNIT, "bad-setting", "inactive", "dead"),
+        ] {
+            let mut rig = settled(false);
+            rig.host.set_units(Ok(vec![wrong.clone()]));
+            rig.round();
+            assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")], "{wrong:?}");
+            assert!(verbs(&rig).is_empty(), "{wrong:?}");
+        }
+        let mut rig = settled(false);
+        let failed = unit(UNIT, "loaded", "failed", "failed");
+        rig.host.set_units(Ok(vec![UnitState { restarts: 3, ..failed }]));
+        rig.round();
+        assert_eq!(verbs(&rig).len(), 2, "one that flapped until it was down is started again");
+    }
+
+    #[test]
     fn a_restart_that_interrupts_people_waits_for_the_window() {
         let mut rig = settled(true);
         is(&rig, "inactive", "dead");
