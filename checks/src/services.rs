@@ -5,7 +5,6 @@ mod failed;
 mod standing;
 mod watch;
 
-use compliance_protocol::evidence::Finding;
 use compliance_protocol::name::UnitName;
 use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
@@ -13,13 +12,13 @@ use serde_json::{Map, Value, json};
 
 pub use capture::capture;
 pub use failed::Failed;
-pub use standing::{Standing, standing};
+pub use standing::{Standing, restart_may_help, standing};
 pub(crate) use watch::Watch;
 
 use crate::baseline::Baseline;
 use crate::host::UnitState;
 use crate::{Check, CheckId, Circumstances, Host, HostError, Report, Verdict};
-use standing::word;
+use standing::{flapping, word};
 
 /// What the services check expects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,12 +155,7 @@ pub fn judge(expected: &ServicesBaseline, facts: &Facts) -> Verdict {
         }
         let most = expected.flap_restarts.max(1);
         if seen.restarts >= most {
-            let minutes = expected.flap_minutes;
-            findings.push(Finding {
-                subject: unit.unit.to_string(),
-                expected: format!("fewer than {most} automatic restarts within {minutes} min"),
-                actual: format!("{} restarts", seen.restarts),
-            });
+            findings.push(flapping(unit, seen.restarts, most, expected.flap_minutes));
         }
     }
     findings.extend(facts.failed.findings());

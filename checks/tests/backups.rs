@@ -166,6 +166,18 @@ fn a_backup_that_ends_during_a_round_is_no_drift() {
 }
 
 #[test]
+fn a_job_is_captured_whose_unit_systemd_has_not_loaded() {
+    let host = FakeHost::default();
+    host.set_units(Ok(Vec::new()));
+    host.set_unloaded(vec![unit("backup-records.service", "loaded", "inactive", "dead")]);
+    let at = Timestamp::from_millis(0);
+    host.write("/var/backup/records.json", job_status(at, "/var/backup/records.tar", b"x"));
+    let captured = capture(&host).expected.unwrap();
+    let run = serde_json::to_value(&captured.jobs[0].run).unwrap();
+    assert_eq!(run, json!({ "unit": "backup-records.service" }));
+}
+
+#[test]
 fn jobs_are_captured_by_their_status_file_and_their_unit_and_the_rest_is_told() {
     let host = FakeHost::default();
     let oneshot = |name| unit(name, "loaded", "inactive", "dead");

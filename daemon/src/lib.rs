@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod files;
+mod journal;
 pub mod log;
 pub mod systemd;

@@ -1,8 +1,12 @@
 //! Logging: to journald where it listens, else to stderr.
 
+use std::path::Path;
+
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::journal::{self, Journal};
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -42,14 +46,13 @@ pub fn start(identifier: &str, level: Level, format: Format) {
         Level::Debug => LevelFilter::DEBUG,
     };
     let registry = tracing_subscriber::registry().with(level);
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journal = std::env::var_os("JOURNAL_STREAM")
+        .and_then(|_| Journal::new(Path::new(journal::SOCKET), identifier).ok());
     let stderr =
         || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // A second start in one process, as in tests, keeps the first subscriber.
     let _ = match (journal, format) {
-        (Some(journal), _) => {
-            registry.with(journal.with_syslog_identifier(identifier.to_owned())).try_init()
-        }
+        (Some(journal), _) => registry.with(journal).try_init(),
         (None, Format::Json) => registry.with(stderr().json()).try_init(),
         (None, Format::Text) => registry.with(stderr().with_ansi(false)).try_init(),
     };

@@ -32,7 +32,9 @@ impl Hints {
                 return Self { paths, _watcher: None };
             }
         };
-        let folders: BTreeSet<_> = paths.iter().filter_map(|path| path.parent()).collect();
+        let named = paths.iter().map(PathBuf::as_path).filter(|path| is_folder(path));
+        let folders: BTreeSet<_> =
+            paths.iter().filter_map(|path| path.parent()).chain(named).collect();
         for folder in folders {
             if let Err(error) = watcher.watch(folder, RecursiveMode::NonRecursive) {
                 tracing::debug!(%error, folder = %folder.display(), "this folder is not watched");
@@ -45,6 +47,11 @@ impl Hints {
     pub fn are(&self, paths: &BTreeSet<PathBuf>) -> bool {
         self.paths == *paths
     }
+}
+
+/// Whether a folder itself is named, and not a link to one.
+fn is_folder(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_dir())
 }
 
 /// Whether a notice is about one of `paths`, or about something in a folder that is itself watched.
@@ -75,5 +82,20 @@ mod tests {
         std::fs::rename(dir.path().join("new"), &status).unwrap();
         hints.recv_timeout(Duration::from_secs(10)).unwrap();
         assert!(watching.are(&BTreeSet::from([status])));
+    }
+
+    #[test]
+    fn what_changes_in_a_folder_that_is_named_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let units = dir.path().join("system");
+        std::fs::create_dir(&units).unwrap();
+        let unit = units.join("nginx.service");
+        std::fs::write(&unit, "old").unwrap();
+        let (hint, hints) = mpsc::channel();
+        let _watching = Hints::new(BTreeSet::from([units]), move || {
+            let _ = hint.send(());
+        });
+        std::fs::write(&unit, "new").unwrap();
+        hints.recv_timeout(Duration::from_secs(10)).unwrap();
     }
 }

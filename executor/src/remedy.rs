@@ -3,7 +3,7 @@
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::firewall::{self, FirewallBaseline, TableName};
-use compliance_checks::{CheckId, Report, Verdict, logging, patching};
+use compliance_checks::{CheckId, Report, Verdict, logging, patching, services};
 use compliance_protocol::evidence::Finding;
 use compliance_protocol::name::UnitName;
 use serde_json::Value;
@@ -26,16 +26,13 @@ const RESTART_LIMIT_S: u32 = 120;
 /// The remedy for what a check found about `subject`, if there is one.
 pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Remedy> {
     let Verdict::Drifted(findings) = &report.verdict else { return None };
-    findings.iter().find(|finding| finding.subject == subject)?;
+    let about: Vec<_> = findings.iter().filter(|finding| finding.subject == subject).collect();
+    about.first()?;
+    let may_restart = || about.iter().any(|finding| services::restart_may_help(finding));
     let undisruptive = |effect| Some(Remedy { effect, disruptive: false });
     match report.check {
-        CheckId::Services => {
+        CheckId::Services if may_restart() => {
             let unit = baseline.unit(&subject.parse().ok()?)?;
-            // One that is up and falls over again and again is not made better by one restart more.
-            let seen = report.facts.get("units")?.get(subject)?;
-            if seen.get("active").and_then(Value::as_str) == Some("active") {
-                return None;
-            }
             let effect = restart(&unit.unit, report.check);
             Some(Remedy { effect, disruptive: unit.disruptive })
         }
@@ -50,7 +47,7 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
             let can = whole && (is_ours(subject, expected) || expected.exclusive);
             can.then(|| Effect::LoadFirewall(Box::new(expected.clone()))).and_then(undisruptive)
         }
-        CheckId::Logging => {
+        CheckId::Logging if may_restart() => {
             let expected = baseline.logging.expected()?;
             let unit = match expected.forwarders.iter().find(|unit| unit.as_str() == subject) {
                 Some(forwarder) => forwarder.clone(),
@@ -69,8 +66,8 @@ pub fn remedy(report: &Report, subject: &str, baseline: &Baseline) -> Option<Rem
             let can = subject == patching::RUNNING;
             can.then_some(Remedy { effect: Effect::Activate(target), disruptive: true })
         }
-        // A disk is encrypted by a person.
-        CheckId::Encryption => None,
+        // A disk is encrypted, and a unit mended, by a person.
+        CheckId::Encryption | CheckId::Services | CheckId::Logging => None,
     }
 }
 

@@ -128,15 +128,24 @@ mod services {
     }
 
     #[test]
-    fn a_unit_that_flaps_is_not_restarted_once_more() {
-        let mut rig = settled(false);
-        for restarts in 1..8 {
-            let flapping = UnitState { restarts, ..unit(UNIT, "loaded", "active", "running") };
-            rig.host.set_units(Ok(vec![flapping]));
+    fn a_unit_that_flaps_or_cannot_be_started_is_told_and_not_restarted() {
+        for wrong in [
+            UnitState { restarts: 3, ..unit(UNIT, "loaded", "active", "running") },
+            unit(UNIT, "masked", "inactive", "dead"),
+            unit(UNIT, "not-found", "inactive", "dead"),
+            unit(UNIT, "bad-setting", "inactive", "dead"),
+        ] {
+            let mut rig = settled(false);
+            rig.host.set_units(Ok(vec![wrong.clone()]));
             rig.round();
+            assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")], "{wrong:?}");
+            assert!(verbs(&rig).is_empty(), "{wrong:?}");
         }
-        assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")]);
-        assert!(verbs(&rig).is_empty());
+        let mut rig = settled(false);
+        let failed = unit(UNIT, "loaded", "failed", "failed");
+        rig.host.set_units(Ok(vec![UnitState { restarts: 3, ..failed }]));
+        rig.round();
+        assert_eq!(verbs(&rig).len(), 2, "one that flapped until it was down is started again");
     }
 
     #[test]

@@ -36,6 +36,7 @@ struct State {
     devices: BTreeMap<String, u64>,
     read_so_far: BTreeMap<String, (Digest, u64)>,
     units: Option<Result<Vec<UnitState>, HostError>>,
+    unloaded: Vec<UnitState>,
     generation: Option<Result<u32, HostError>>,
     generations: VecDeque<u32>,
     changes: Vec<RulesetChange>,
@@ -88,6 +89,11 @@ impl FakeHost {
     /// Sets what systemd says; without this there is no systemd.
     pub fn set_units(&self, units: Result<Vec<UnitState>, HostError>) {
         self.state.lock().unwrap().units = Some(units);
+    }
+
+    /// Sets the units that systemd has not loaded, and so tells of only when asked for them by name.
+    pub fn set_unloaded(&self, units: Vec<UnitState>) {
+        self.state.lock().unwrap().unloaded = units;
     }
 
     /// Sets the ruleset's generation, as of a change by these processes; without this there is no `nf_tables`.
@@ -235,10 +241,12 @@ impl Host for FakeHost {
 
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {
         let absent = || Err(HostError::ToolMissing("systemd".to_owned()));
-        let mut units = self.state.lock().unwrap().units.clone().unwrap_or_else(absent)?;
-        for name in named {
-            if !units.iter().any(|unit| unit.unit == name.as_str()) {
-                units.push(unit(name.as_str(), "not-found", "inactive", "dead"));
+        let state = self.state.lock().unwrap();
+        let mut units = state.units.clone().unwrap_or_else(absent)?;
+        for name in named.iter().map(UnitName::as_str) {
+            if !units.iter().any(|unit| unit.unit == name) {
+                let unloaded = state.unloaded.iter().find(|unit| unit.unit == name).cloned();
+                units.push(unloaded.unwrap_or_else(|| unit(name, "not-found", "inactive", "dead")));
             }
         }
         Ok(units)

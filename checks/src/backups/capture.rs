@@ -1,5 +1,7 @@
 //! The backup jobs of this host, as far as they leave status files where such files usually are.
 
+use std::collections::BTreeSet;
+
 use compliance_protocol::name::{AbsPath, JobName, UnitName};
 
 use super::{BackupJob, BackupsBaseline, JobStatus, Run, folder_of, read_status};
@@ -19,14 +21,14 @@ const UNITS: [&str; 3] = ["backup-", "restic-backups-", "borgbackup-job-"];
 
 /// The jobs whose status file and unit are found, with the usual limits.
 pub fn capture(host: &dyn Host) -> Captured<BackupsBaseline> {
-    let units = host.all_units().unwrap_or_default();
-    let units: Vec<_> = units.iter().filter_map(unit_of_job).collect();
+    let files: Vec<_> = FOLDERS.iter().flat_map(|folder| status_files(host, folder)).collect();
+    let units = units_of_jobs(host, files.iter().map(|(name, ..)| name));
     let (mut jobs, mut remarks) = (Vec::new(), Vec::new());
-    for (name, file, status) in FOLDERS.iter().flat_map(|folder| status_files(host, folder)) {
+    for (name, file, status) in files {
         if status.restore_tested_at.is_none() {
             remarks.push(format!("that a restore of {name} was ever tested is not recorded"));
         }
-        match units.iter().find(|(job, _)| *job == name.as_str()) {
+        match units.iter().find(|(job, _)| job == name.as_str()) {
             Some((_, unit)) => jobs.push(job(name, file, &status, unit.clone())),
             None => remarks.push(format!(
                 "{file} tells of a backup, but no unit was found that makes it: add the job by hand"
@@ -34,7 +36,7 @@ pub fn capture(host: &dyn Host) -> Captured<BackupsBaseline> {
         }
     }
     for (name, unit) in &units {
-        if !jobs.iter().any(|job: &BackupJob| job.name.as_str() == *name) {
+        if !jobs.iter().any(|job: &BackupJob| job.name.as_str() == name) {
             remarks.push(format!(
                 "{unit} seems to make backups, but none of its status files was found in {}: let it \
                  write one, and add the job by hand",
@@ -74,9 +76,21 @@ fn status_files(host: &dyn Host, folder: &str) -> Vec<(JobName, AbsPath, JobStat
     stems.take(MOST).filter_map(status).collect()
 }
 
+/// The units that are called as those of backup jobs are, each with its job's name. systemd lists the units
+/// that it has loaded, and one that neither runs nor has a timer is not: those of `jobs` are asked for by name.
+fn units_of_jobs<'a>(
+    host: &dyn Host,
+    jobs: impl Iterator<Item = &'a JobName>,
+) -> BTreeSet<(String, UnitName)> {
+    let called = |job| UNITS.map(|prefix| format!("{prefix}{job}.service").parse().ok());
+    let named: Vec<_> = jobs.flat_map(called).flatten().collect();
+    let answers = [host.all_units(), host.units(&named)];
+    answers.iter().flatten().flatten().filter_map(unit_of_job).collect()
+}
+
 /// The unit, if it is called as the units of backup jobs are, and its job's name.
-fn unit_of_job(unit: &UnitState) -> Option<(&str, UnitName)> {
+fn unit_of_job(unit: &UnitState) -> Option<(String, UnitName)> {
     let name = unit.unit.strip_suffix(".service").filter(|_| unit.load == "loaded")?;
     let job = UNITS.iter().find_map(|prefix| name.strip_prefix(prefix))?;
-    Some((job, unit.unit.parse().ok()?))
+    Some((job.to_owned(), unit.unit.parse().ok()?))
 }

@@ -33,9 +33,9 @@ pub fn standing(unit: &CriticalUnit, state: Option<&UnitState>, busy_for: Span) 
     let (active, sub) = (word(&state.active), word(&state.sub));
     match &*state.load {
         "loaded" => {}
-        "not-found" => return wrong("there is no such unit".to_owned()),
-        "masked" => return wrong("masked".to_owned()),
-        "bad-setting" | "error" => return wrong("its unit file cannot be loaded".to_owned()),
+        "not-found" => return wrong(NO_UNIT.to_owned()),
+        "masked" => return wrong(MASKED.to_owned()),
+        "bad-setting" | "error" => return wrong(UNLOADABLE.to_owned()),
         _ => return Standing::Unclear(format!("{name} is neither loaded nor missing")),
     }
     match &*state.active {
@@ -55,6 +55,27 @@ pub fn standing(unit: &CriticalUnit, state: Option<&UnitState>, busy_for: Span) 
         _ => Standing::Unclear(format!("{name} is in a state that this version does not know")),
     }
 }
+
+/// The finding that systemd restarted a unit too often.
+pub(super) fn flapping(unit: &CriticalUnit, restarts: u32, most: u32, minutes: u32) -> Finding {
+    Finding {
+        subject: unit.unit.to_string(),
+        expected: format!("{FEWER} {most} automatic restarts within {minutes} min"),
+        actual: format!("{restarts} restarts"),
+    }
+}
+
+/// Whether a restart may help the unit that `finding` is about: not one that systemd restarts all the time, which
+/// it would only interrupt once more, nor one that cannot be started.
+pub fn restart_may_help(finding: &Finding) -> bool {
+    let flaps = finding.expected.starts_with(FEWER);
+    !flaps && ![NO_UNIT, MASKED, UNLOADABLE].contains(&&*finding.actual)
+}
+
+const NO_UNIT: &str = "there is no such unit";
+const MASKED: &str = "masked";
+const UNLOADABLE: &str = "its unit file cannot be loaded";
+const FEWER: &str = "fewer than";
 
 enum Busy {
     TooLong,
