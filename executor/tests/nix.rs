@@ -19,7 +19,7 @@ mod site;
 use compliance_protocol::evidence::Bundle;
 use serde_json::json;
 
-use machine::{on_the_machine, run};
+use machine::{PROFILE, by_hand, on_the_machine, run, trust_substitutes_of};
 
 fn outcome(bundle: &Bundle) -> (&str, &str) {
     (bundle.outcome.code(), &bundle.reason)
@@ -32,6 +32,7 @@ fn an_update_proves_itself_before_it_boots_and_is_rolled_back_by_order() {
         let before = machine.executor();
         let end = machine.order_system("two");
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+        println!("{end:#?}");
         machine.assert_all_is("two");
         assert_ne!(machine.executor(), before, "the switch restarted the executor");
         let end = machine.order(&json!({ "type": "rollback_system", "store_path": one }));
@@ -97,7 +98,7 @@ fn a_switch_that_says_it_went_well_and_did_nothing_is_no_success() {
 fn a_switch_that_hangs_and_does_not_heed_the_end_of_its_time_is_reverted() {
     on_the_machine(|machine| {
         let end = machine.order_system("hangs");
-        assert_eq!(end.outcome.code(), "reverted", "{end:#?}");
+        assert_eq!(outcome(&end), ("reverted", "switch_failed"), "not the dead-man: {end:#?}");
         machine.assert_all_is("one");
     });
 }
@@ -147,5 +148,54 @@ fn a_store_path_with_other_contents_than_ordered_is_refused() {
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
         machine.assert_all_is("one");
+    });
+}
+
+#[test]
+fn a_system_comes_from_a_substituter_only_with_the_signature_of_somebody_known() {
+    on_the_machine(|machine| {
+        let path = machine.build("three");
+        let action = machine.activate(&path);
+        let key = machine.move_to_substituter(&path);
+        let end = machine.order(&action);
+        assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
+        machine.assert_all_is("one");
+        trust_substitutes_of(&key);
+        let end = machine.order(&action);
+        assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+        machine.assert_all_is("three");
+    });
+}
+
+#[test]
+fn while_somebody_switches_an_activation_waits() {
+    on_the_machine(|machine| {
+        let path = machine.build("two");
+        let action = machine.activate(&path);
+        by_hand(&["/usr/bin/sleep", "60"]);
+        let form = machine.issue(&action);
+        let held = machine.deferral_of(&form);
+        assert_eq!(outcome(&held), ("deferred", "somebody_switches"), "{held:#?}");
+        machine.assert_all_is("one");
+    });
+}
+
+#[test]
+fn who_switches_to_a_third_system_during_the_soak_is_not_fought() {
+    on_the_machine(|machine| {
+        let two = machine.build("two");
+        let three = machine.build("three");
+        let action = machine.activate(&two);
+        let form = machine.issue(&action);
+        machine.wait_until("the soak", |machine| {
+            machine.poll();
+            let activation = machine.status()?.activation?;
+            (activation.phase == "proving").then_some(())
+        });
+        run("/usr/bin/nix-env", &["-p", PROFILE, "--set", &three]);
+        by_hand(&[&format!("{three}/bin/switch-to-configuration"), "switch"]);
+        let end = machine.end_of(&form);
+        assert_eq!(outcome(&end), ("failed", "superseded"), "{end:#?}");
+        machine.assert_all_is("three");
     });
 }

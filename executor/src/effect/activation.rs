@@ -130,6 +130,8 @@ impl Hands<'_> {
             format!("--unit={unit}"),
             format!("--on-active={}s", limits.deadman_s),
             "--timer-property=AccuracySec=1s".to_owned(),
+            // Or else a dead-man that failed stays a failed unit, which every later switch reports.
+            "--collect".to_owned(),
             "--no-ask-password".to_owned(),
             "--quiet".to_owned(),
             self.switching.helper.to_string(),

@@ -26,7 +26,8 @@ const MARKER: &str = "/etc/compliance-test-machine";
 const PATIENCE: Duration = Duration::from_secs(200);
 
 const CURRENT: &str = "/run/current-system";
-const PROFILE: &str = "/nix/var/nix/profiles/system";
+pub(crate) const PROFILE: &str = "/nix/var/nix/profiles/system";
+const NIX: &str = "/usr/bin/nix";
 const FLAKE: &str = "/etc/toy";
 
 /// As short as the dead-man's margin allows. The room for kernels is in memory, so it is not asked for much.
@@ -63,8 +64,9 @@ experimental-features = nix-command flakes
 sandbox = false
 build-users-group =
 substituters = file:///var/cache/systems
-trusted-public-keys =
-";
+trusted-public-keys =";
+
+const SUBSTITUTER: &str = "file:///var/cache/systems";
 
 /// `bootctl` takes a folder in memory for what a boot loader reads.
 const BOOTCTL: &str = "#!/bin/sh\nSYSTEMD_RELAX_ESP_CHECKS=1 exec /usr/bin/bootctl \"$@\"\n";
@@ -116,10 +118,8 @@ impl Machine {
 
     /// Builds this system, beside the executor, and gives its path.
     pub(crate) fn build(&self, system: &str) -> String {
-        let printed = run(
-            "/usr/bin/nix",
-            &["build", "--no-link", "--print-out-paths", &self.flake_output(system)],
-        );
+        let printed =
+            run(NIX, &["build", "--no-link", "--print-out-paths", &self.flake_output(system)]);
         String::from_utf8(printed.stdout).unwrap().trim().to_owned()
     }
 
@@ -130,7 +130,7 @@ impl Machine {
 
     /// An order to activate what is at `path`.
     pub(crate) fn activate(&self, path: &str) -> Value {
-        let printed = run("/usr/bin/nix", &["path-info", "--json", path]).stdout;
+        let printed = run(NIX, &["path-info", "--json", path]).stdout;
         let info: Value = serde_json::from_slice(&printed).unwrap();
         json!({
             "type": "activate_system",
@@ -246,6 +246,22 @@ impl Machine {
         assert_eq!(String::from_utf8(deadmen).unwrap(), "", "no dead-man is left");
     }
 
+    /// Takes what is at `path` out of the store into a substituter, and gives the public key of who signed it.
+    pub(crate) fn move_to_substituter(&self, path: &str) -> String {
+        let secret = self.site.path("substituter.key");
+        let key = run(NIX, &["key", "generate-secret", "--key-name", "test-1"]).stdout;
+        fs::write(&secret, &key).unwrap();
+        let to = format!("{SUBSTITUTER}?secret-key={}", secret.display());
+        run(NIX, &["copy", "--to", &to, path]);
+        run("/usr/bin/nix-store", &["--delete", path]);
+        let public = Command::new(NIX)
+            .args(["key", "convert-secret-to-public"])
+            .stdin(fs::File::open(&secret).unwrap())
+            .output()
+            .unwrap();
+        String::from_utf8(public.stdout).unwrap()
+    }
+
     /// Whether the switch to another system has begun.
     pub(crate) fn switch_has_begun(&self) -> bool {
         fs::read_to_string("/run/nixos/verbs").unwrap_or_default().ends_with("test\n")
@@ -303,6 +319,17 @@ pub(crate) fn pinned_flake() -> String {
 
 fn git(arguments: &[&str]) -> Output {
     run("/usr/bin/git", &[&["-C", FLAKE], arguments].concat())
+}
+
+/// The machine takes what was signed with this key, too.
+pub(crate) fn trust_substitutes_of(key: &str) {
+    fs::write("/etc/nix/nix.conf", format!("{NIX_CONF} {key}\n")).unwrap();
+}
+
+/// Somebody at the machine does this as `nixos-rebuild` does, and does not wait for it.
+pub(crate) fn by_hand(argv: &[&str]) {
+    let unit = ["--unit=nixos-rebuild-switch-to-configuration", "--service-type=exec", "--collect"];
+    run("/usr/bin/systemd-run", &[&unit, argv].concat());
 }
 
 /// Runs a program to its good end.
