@@ -19,7 +19,7 @@ mod site;
 use compliance_protocol::evidence::Bundle;
 use serde_json::json;
 
-use machine::{PROFILE, by_hand, on_the_machine, run, trust_substitutes_of};
+use machine::{PROFILE, by_hand, on_the_machine, pinned_flake, run, trust_substitutes_of};
 
 fn outcome(bundle: &Bundle) -> (&str, &str) {
     (bundle.outcome.code(), &bundle.reason)
@@ -32,7 +32,17 @@ fn an_update_proves_itself_before_it_boots_and_is_rolled_back_by_order() {
         let before = machine.executor();
         let end = machine.order_system("two");
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
-        println!("{end:#?}");
+        let steps: Vec<_> = end.actions.iter().map(|step| step.name.as_str()).collect();
+        for step in [
+            "realise",
+            "switch_check",
+            "dry_activate",
+            "arm_deadman",
+            "set_profile",
+            "install_boot",
+        ] {
+            assert!(steps.contains(&step), "{step}: {steps:?}");
+        }
         machine.assert_all_is("two");
         assert_ne!(machine.executor(), before, "the switch restarted the executor");
         let end = machine.order(&json!({ "type": "rollback_system", "store_path": one }));
@@ -148,6 +158,26 @@ fn a_store_path_with_other_contents_than_ordered_is_refused() {
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
         machine.assert_all_is("one");
+    });
+}
+
+#[test]
+fn a_pinned_flake_is_built_on_the_machine_and_must_give_the_path_of_the_order() {
+    on_the_machine(|machine| {
+        let three = machine.build("three");
+        let two = machine.path_of("two");
+        let mut action = machine.activate(&three);
+        action["flake"] = format!("{}#two", pinned_flake()).into();
+        let end = machine.order(&action);
+        assert_eq!(outcome(&end), ("failed", "other_store_path"), "{end:#?}");
+        machine.assert_all_is("one");
+        action = machine.activate(&two);
+        run("/usr/bin/nix-store", &["--delete", &two]);
+        action["flake"] = format!("{}#two", pinned_flake()).into();
+        let end = machine.order(&action);
+        assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+        assert!(end.actions.iter().any(|step| step.name == "build"), "{end:#?}");
+        machine.assert_all_is("two");
     });
 }
 

@@ -41,6 +41,7 @@ systemctl = '/usr/bin/systemctl'
 systemd_run = '/usr/bin/systemd-run'
 nix_store = '/usr/bin/nix-store'
 nix_env = '/usr/bin/nix-env'
+nix = '/usr/bin/nix'
 helper = '/usr/local/bin/compliance-executor'
 roots = '/var/lib/compliance-roots'
 boot = '/boot'
@@ -94,6 +95,7 @@ impl Machine {
         fs::write("/usr/local/bin/bootctl", BOOTCTL).unwrap();
         fs::set_permissions("/usr/local/bin/bootctl", fs::Permissions::from_mode(0o755)).unwrap();
         commit_flake();
+        start_nix_daemon();
         let site = Site::new();
         let opens = &compliance_clock::wall().to_string()[11..13];
         let config = site.config(0).replace("[heal]\nbackups = 'order'\n", ACTIVATION)
@@ -114,6 +116,12 @@ impl Machine {
         run(&format!("{one}/bin/switch-to-configuration"), &["switch"]);
         machine.wait_until("the first feed head", Machine::poll);
         machine
+    }
+
+    /// Which path this system has, before it is built.
+    pub(crate) fn path_of(&self, system: &str) -> String {
+        let output = format!("{}.outPath", self.flake_output(system));
+        String::from_utf8(run(NIX, &["eval", "--raw", &output]).stdout).unwrap()
     }
 
     /// Builds this system, beside the executor, and gives its path.
@@ -294,6 +302,16 @@ fn boots() -> String {
     let entry = fs::read_to_string(Path::new("/boot/loader/entries").join(default)).unwrap();
     let init = entry.split_ascii_whitespace().find_map(|word| word.strip_prefix("init="));
     init.unwrap().strip_suffix("/init").unwrap().to_owned()
+}
+
+/// The daemon that unprivileged users of Nix ask. Debian's package has it without a unit.
+const DAEMON: &str = "[Service]\nExecStart=/usr/bin/nix-daemon\n";
+
+fn start_nix_daemon() {
+    fs::write("/run/systemd/system/nix-daemon.service", DAEMON).unwrap();
+    run("/usr/bin/systemctl", &["start", "nix-daemon.service"]);
+    // The flake is root's, and somebody else is to read it.
+    run("/usr/bin/git", &["config", "--system", "--add", "safe.directory", "*"]);
 }
 
 fn commit_flake() {

@@ -2,7 +2,8 @@
 set -eu
 PATH=/usr/bin:/bin
 units=$out/etc/systemd/system
-mkdir -p "$out/bin" "$units"
+mkdir -p "$out/bin" "$out/sw" "$units"
+ln -s /usr/bin "$out/sw/bin"
 echo "toy-$title" >"$out/nixos-version"
 echo 1 >"$out/init-interface-version"
 echo "quiet loglevel=4" >"$out/kernel-params"
