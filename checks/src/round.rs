@@ -44,12 +44,12 @@ impl Checks {
             Ok(baseline) => baseline,
             Err(why) => return self.0.iter().map(|seat| seat.unknown(why)).collect(),
         };
-        let put = |seat: &mut Seat| match not_applicable(seat.id, baseline) {
-            Some(why) => Err(Verdict::NotApplicable(why.to_owned())),
-            None => {
-                let (host, baseline) = (Arc::clone(host), Arc::clone(baseline));
-                seat.ask(Question { host, baseline, about: about.clone() })
+        let put = |seat: &mut Seat| {
+            if let Some(why) = not_applicable(seat.id, baseline) {
+                return Err(Verdict::NotApplicable(why.to_owned()));
             }
+            let (host, baseline) = (Arc::clone(host), Arc::clone(baseline));
+            seat.ask(Question { host, baseline, about: about.clone() })
         };
         let asked: Vec<_> = self.0.iter_mut().map(put).collect();
         let end = compliance_clock::boottime().as_millis() + millis(limit);

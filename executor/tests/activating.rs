@@ -67,6 +67,8 @@ impl Site {
             let window = Window::new(&[], "09:00", 120, "UTC").unwrap();
             setup.windows = Windows::new(vec![window]).unwrap();
             setup.switching = Some(switching);
+            // What is wrong with the units here is not healed meanwhile.
+            setup.heal.services = HealMode::Never;
             let patching = PatchingBaseline { max_age_d: 3650, max_reboot_pending_d: 3650 };
             setup.baseline.as_mut().unwrap().patching = Section::Expected(patching);
             change(setup);

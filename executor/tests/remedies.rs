@@ -55,6 +55,7 @@ mod services {
     fn settled(disruptive: bool) -> Rig {
         let units = json!({ "units": [{ "unit": UNIT, "disruptive": disruptive }] });
         let mut rig = Rig::with(|setup| {
+            setup.heal.settle_s = 10;
             setup.baseline.as_mut().unwrap().services = section(units);
         });
         is(&rig, "active", "running");
@@ -161,6 +162,7 @@ mod logging {
     fn settled() -> Rig {
         let logging = json!({ "persistent": false, "forwarders": [FORWARDER] });
         let mut rig = Rig::with(|setup| {
+            setup.heal.settle_s = 10;
             let baseline = setup.baseline.as_mut().unwrap();
             baseline.logging = section(logging);
             baseline.services = section(json!({ "units": [] }));

@@ -81,12 +81,14 @@ fn is_identifier(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::firewall::outline::TableOutline;
     use compliance_protocol::digest::Digest;
 
     const BEFORE: &str = "table inet filter {\n\tchain input {\n\t}\n}\ntable ip other {\n}\n";
 
     fn expected(exclusive: bool) -> FirewallBaseline {
-        let tables = [("inet filter", Default::default()), ("ip nat", Default::default())];
+        let tables =
+            [("inet filter", TableOutline::default()), ("ip nat", TableOutline::default())];
         FirewallBaseline {
             sha256: Digest::of(b""),
             exclusive,

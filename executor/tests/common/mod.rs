@@ -72,7 +72,7 @@ impl Rig {
     pub(crate) fn with(change: impl FnOnce(&mut Setup)) -> Self {
         let keys = Keys::default();
         let mut setup = Setup {
-            heal: Heal::default(),
+            heal: Heal { settle_s: 0, ..Heal::default() },
             dry_run: false,
             windows: Windows::new(vec![Window::new(&[], "02:00", 120, "UTC").unwrap()]).unwrap(),
             synchronised: true,

@@ -536,12 +536,11 @@ fn policy_too_few_keys_to_override_the_window() {
 }
 
 #[test]
-fn policy_actions_that_this_site_does_not_carry_out() {
+fn policy_systems_are_not_activated_where_the_configuration_does_not_say_how() {
     let path = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-a-25.11";
     let digest = "0".repeat(64);
     for action in [
         json!({ "type": "rollback_system", "store_path": path }),
-        json!({ "type": "restore_firewall", "baseline_sha256": digest }),
         json!({ "type": "activate_system", "store_path": path, "baseline_sha256": digest,
                 "nar_hash": format!("sha256-{}=", "A".repeat(43)), "flake": null }),
     ] {
