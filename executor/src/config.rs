@@ -74,6 +74,9 @@ pub struct Switching {
     pub nix_store: AbsPath,
     /// Sets the system profile.
     pub nix_env: AbsPath,
+    /// Builds pinned flakes; left out where only store paths are activated.
+    #[serde(default)]
+    pub nix: Option<AbsPath>,
     /// This executor's program by its own store path: the dead-man runs it, whatever else has changed.
     pub helper: AbsPath,
     /// Where garbage collector roots of systems are kept.

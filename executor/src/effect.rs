@@ -5,6 +5,7 @@ mod firewall;
 mod lock;
 mod nar;
 mod plan;
+mod realise;
 mod steps;
 mod units;
 

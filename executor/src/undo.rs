@@ -137,6 +137,9 @@ pub(crate) fn switch(
         "--no-ask-password",
         "--quiet",
         &format!("--property=RuntimeMaxSec={limit_s}"),
+        // A switch that does not heed the end of its time would go on for systemd's usual 90 s: past our
+        // patience, and into the dead-man.
+        "--property=TimeoutStopSec=10",
         "--setenv=NIXOS_INSTALL_BOOTLOADER=0",
         &format!("{system}/bin/switch-to-configuration"),
         verb,

@@ -23,10 +23,7 @@ use crate::undo::{Undoing, switch};
 pub(super) const STEPS: [&str; 4] = ["realise", "switch_test", "set_profile", "install_boot"];
 
 /// A command that only asks ends by then.
-const ASKING: Duration = Duration::from_secs(30);
-
-/// Fetching or building ends by then.
-const REALISING: Duration = Duration::from_hours(4);
+pub(super) const ASKING: Duration = Duration::from_secs(30);
 
 /// The most that a look reads of a file.
 const READ: usize = 1024 * 1024;
@@ -130,6 +127,8 @@ impl Hands<'_> {
             format!("--unit={unit}"),
             format!("--on-active={}s", limits.deadman_s),
             "--timer-property=AccuracySec=1s".to_owned(),
+            // Or else a dead-man that failed stays a failed unit, which every later switch reports.
+            "--collect".to_owned(),
             "--no-ask-password".to_owned(),
             "--quiet".to_owned(),
             self.switching.helper.to_string(),
@@ -204,47 +203,6 @@ impl Hands<'_> {
             output_bytes: all.len() as u64,
         });
         stdout
-    }
-
-    /// Fetches or builds the target and the system before, and roots both.
-    fn realise(&mut self) -> Result<StorePath, String> {
-        let target = self.activation.target.clone();
-        if target.flake.is_some() {
-            return Err("this release does not build flakes: give a store path".to_owned());
-        }
-        let store = self.switching.nix_store.to_string();
-        let root = format!("{}/next", self.switching.roots);
-        // Substituted or not at all: nothing is built.
-        let argv = [
-            store.as_str(),
-            "--realise",
-            target.system.as_str(),
-            "--add-root",
-            &root,
-            "--max-jobs",
-            "0",
-        ];
-        let path = target.system.to_string();
-        self.run("realise", &path, &argv, REALISING)
-            .ok_or_else(|| format!("{path} is neither here nor in a signed substituter"))?;
-        if let Some(wanted) = &target.nar_hash {
-            let asked = [store.as_str(), "--query", "--hash", path.as_str()];
-            let printed = self.run("query_hash", &path, &asked, ASKING);
-            let printed = printed.and_then(|bytes| String::from_utf8(bytes).ok());
-            let found = printed.as_deref().and_then(|text| super::nar::from_nix(text.trim()));
-            if found.as_ref() != Some(wanted) {
-                return Err(format!("{path} does not have the NAR hash that the order names"));
-            }
-        }
-        self.root_what_runs(&store);
-        Ok(target.system)
-    }
-
-    fn root_what_runs(&mut self, store: &str) {
-        let Some(running) = self.link("/run/current-system") else { return };
-        let root = format!("{}/previous", self.switching.roots);
-        let argv = [store, "--realise", running.as_str(), "--add-root", &root, "--max-jobs", "0"];
-        self.run("root_previous", running.as_str(), &argv, ASKING);
     }
 
     pub(super) fn link(&self, path: &str) -> Option<StorePath> {

@@ -1,9 +1,7 @@
 //! Activations: the state machine driven by what the ledger, the gates, the host and the rounds say.
 
-use std::collections::VecDeque;
-
 use compliance_checks::CheckId;
-use compliance_protocol::evidence::{ActionRecord, Outcome};
+use compliance_protocol::evidence::Outcome;
 use compliance_protocol::gate::Gate;
 use compliance_protocol::order::When;
 use compliance_protocol::status::ActivationStatus;
@@ -27,8 +25,6 @@ pub(super) struct Activating {
     intent: IntentId,
     what: Intent,
     started: Moment,
-    /// What was done last, for evidence.
-    actions: VecDeque<ActionRecord>,
     /// What was seen, and waits for a round to say what is wrong.
     half_seen: Option<Event>,
     /// Nothing is done before then.
@@ -40,7 +36,7 @@ pub(super) struct Activating {
 }
 
 /// So many steps at most are in the evidence, the newest.
-const MAX_ACTIONS: usize = 64;
+const MAX_STEPS: usize = 64;
 
 impl Engine {
     /// Begins an activation, if the gates that can be asked without looking at the host are open.
@@ -114,9 +110,10 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let Some(activating) = &mut self.activating else { return Ok(()) };
-        activating.actions.extend(performed.actions);
-        while activating.actions.len() > MAX_ACTIONS {
-            activating.actions.pop_front();
+        let steps = &mut activating.what.steps;
+        steps.extend(performed.actions);
+        while steps.len() > MAX_STEPS {
+            steps.pop_front();
         }
         match performed.event {
             Some(event) if health(&event).is_some() => {
@@ -262,7 +259,7 @@ impl Engine {
 
     fn end_activation(&mut self, ending: &Ending, moment: Moment) -> Result<(), LedgerError> {
         let Some(ended) = self.activating.take() else { return Ok(()) };
-        let Activating { intent, what, started, actions, post, .. } = ended;
+        let Activating { intent, what, started, post, .. } = ended;
         let Some(activation) = &what.activation else { return Ok(()) };
         let system = activation.target.system.clone();
         let gates = if ending.gates.is_empty() { what.gates.clone() } else { ending.gates.clone() };
@@ -271,7 +268,7 @@ impl Engine {
             .draft(trigger, ending.outcome, &ending.reason, ending.detail.clone(), moment)
             .since(started)
             .pre(pre(activation))
-            .actions(actions.into())
+            .actions(what.steps.iter().cloned().collect())
             .gates(gates)
             .post(post);
         let retry_after = ending.retry_after.unwrap_or_else(|| moment.stamp().plus(RETRY));
@@ -330,8 +327,8 @@ const RETRY: Span = Span::from_secs(300);
 
 impl Activating {
     fn new(intent: IntentId, what: Intent, now: bool, started: Moment) -> Self {
-        let (actions, post) = (VecDeque::new(), Map::new());
-        Self { intent, what, started, actions, half_seen: None, wait_until: None, now, post }
+        let post = Map::new();
+        Self { intent, what, started, half_seen: None, wait_until: None, now, post }
     }
 }
 

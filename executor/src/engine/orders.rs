@@ -1,5 +1,7 @@
 //! Orders of ours: consuming their sequence, holding them, starting them.
 
+use std::collections::VecDeque;
+
 use compliance_protocol::envelope::Verified;
 use compliance_protocol::evidence::{Finding, Outcome, Trigger, TriggerKind};
 use compliance_protocol::feed::FeedHead;
@@ -210,6 +212,7 @@ impl Engine {
             started_at: moment.stamp(),
             boot_id: self.author.boot_id.clone(),
             activation: None,
+            steps: VecDeque::new(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Intents: what is about to be done, on disk before it is done.
 
+use std::collections::VecDeque;
+
 use compliance_checks::CheckId;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::Finding;
+use compliance_protocol::evidence::{ActionRecord, Finding};
 use compliance_protocol::gate::Gate;
 use compliance_protocol::name::{BootId, Id};
 use compliance_protocol::time::Timestamp;
@@ -41,6 +43,9 @@ pub struct Intent {
     /// The activation that it is, if it is one.
     #[serde(default)]
     pub activation: Option<Activation>,
+    /// Which steps of it were carried out: the switch restarts the executor, and evidence is to show all.
+    #[serde(default)]
+    pub steps: VecDeque<ActionRecord>,
 }
 
 /// Proof that an activation is on disk as it is here, so that its next step may be carried out.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use compliance_checks::backups::{BackupJob, BackupsBaseline, Run};
-use compliance_checks::baseline::{Binding, Section};
+use compliance_checks::baseline::{Baseline, Binding, Section};
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, SignedBundle};
 use compliance_protocol::feed::Ticket;
@@ -125,7 +125,7 @@ impl Site {
         fs::set_permissions(site.path("job/run"), fs::Permissions::from_mode(0o755)).unwrap();
         site.write("machine-id", format!("{MACHINE_ID}\n").as_bytes());
         site.write("executor.toml", site.config(nix::unistd::getuid().as_raw()).as_bytes());
-        site.write("baseline.dsse.json", &site.baseline());
+        site.write_baseline(&site.baseline());
         site
     }
 
@@ -139,7 +139,8 @@ impl Site {
         )
     }
 
-    fn baseline(&self) -> Vec<u8> {
+    /// The baseline: of the plane's keys, with the job of this folder.
+    pub(crate) fn baseline(&self) -> Baseline {
         let keys = &self.plane.keys;
         let mut baseline = keys.baseline();
         baseline.bound_to = Binding::MachineIdSha256(Digest::of(MACHINE_ID.as_bytes()));
@@ -152,7 +153,12 @@ impl Site {
         if let Section::Expected(BackupsBaseline { jobs }) = &mut baseline.backups {
             jobs[0] = job(&jobs[0]);
         }
-        compliance_signing::sign(&baseline, &[&keys.baseline]).unwrap()
+        baseline
+    }
+
+    pub(crate) fn write_baseline(&self, baseline: &Baseline) {
+        let signed = compliance_signing::sign(baseline, &[&self.plane.keys.baseline]).unwrap();
+        self.write("baseline.dsse.json", &signed);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -220,9 +226,13 @@ impl Site {
 
     /// The control plane issues the next order: run the backup.
     pub(crate) fn issue(&mut self) -> OrderForm {
+        self.issue_action(&serde_json::json!({ "type": "run_backup", "job": "records" }))
+    }
+
+    /// The control plane issues the next order.
+    pub(crate) fn issue_action(&mut self, action: &Value) -> OrderForm {
         let sequence = self.last.as_ref().map_or(1, |last| last.sequence() + 1);
-        let action = serde_json::json!({ "type": "run_backup", "job": "records" });
-        let form = OrderForm::new(sequence, &action).issued(compliance_clock::wall());
+        let form = OrderForm::new(sequence, action).issued(compliance_clock::wall());
         let form = self.last.iter().fold(form, OrderForm::after);
         self.plane.issue(form.clone());
         self.last = Some(form.clone());

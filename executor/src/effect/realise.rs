@@ -1,0 +1,120 @@
+//! Getting a system into the store: from a signed substituter, or built from a pinned flake; and keeping it.
+
+use std::time::Duration;
+
+use compliance_protocol::name::{FlakeRef, StorePath};
+
+use super::activation::{ASKING, Hands};
+
+/// Fetching or building ends by then, in seconds.
+const REALISING_S: u64 = 4 * 3600;
+
+/// What was not there when it was asked for last may have been uploaded since.
+const ASK_AGAIN: [&str; 3] = ["--option", "narinfo-cache-negative-ttl", "0"];
+
+impl Hands<'_> {
+    /// Fetches or builds the target, and roots it and what runs; gives the path that came of it.
+    pub(super) fn realise(&mut self) -> Result<StorePath, String> {
+        let target = self.activation.target.clone();
+        if let Some(flake) = &target.flake {
+            let built = self.build(flake)?;
+            if built != target.system {
+                return Ok(built);
+            }
+        }
+        let path = target.system.to_string();
+        self.root("realise", &target.system, "next")
+            .ok_or_else(|| format!("{path} is neither here nor in a signed substituter"))?;
+        if let Some(wanted) = &target.nar_hash {
+            let store = self.switching.nix_store.to_string();
+            let asked = [store.as_str(), "--query", "--hash", path.as_str()];
+            let printed = self.run("query_hash", &path, &asked, ASKING);
+            let printed = printed.and_then(|bytes| String::from_utf8(bytes).ok());
+            let found = printed.as_deref().and_then(|text| super::nar::from_nix(text.trim()));
+            if found.as_ref() != Some(wanted) {
+                return Err(format!("{path} does not have the NAR hash that the order names"));
+            }
+        }
+        if let Some(running) = self.link("/run/current-system") {
+            self.root("root_previous", &running, "previous");
+        }
+        Ok(target.system)
+    }
+
+    /// Has it substituted, if it is not here, and kept. Nothing is built.
+    fn root(&mut self, name: &'static str, system: &StorePath, root: &str) -> Option<()> {
+        let store = self.switching.nix_store.to_string();
+        let root = format!("{}/{root}", self.switching.roots);
+        let argv = [store.as_str(), "--realise", system.as_str(), "--add-root", &root];
+        let argv = [&argv[..], &["--max-jobs", "0"], &ASK_AGAIN].concat();
+        self.run(name, system.as_str(), &argv, Duration::from_secs(REALISING_S)).map(drop)
+    }
+
+    /// Builds a system as `nixos-rebuild` does, in a unit with a user of its own, which asks the Nix daemon:
+    /// what evaluates a flake and fetches its inputs is neither root nor the executor.
+    fn build(&mut self, flake: &FlakeRef) -> Result<StorePath, String> {
+        let Some(nix) = self.switching.nix.as_ref().map(ToString::to_string) else {
+            return Err("`activation.nix` is not configured here: give a store path".to_owned());
+        };
+        let output = output_of(flake)
+            .ok_or_else(|| format!("{flake} names no system: it has to end with #NAME"))?;
+        let run = self.switching.systemd_run.to_string();
+        let unit = format!("--unit=compliance-build-{}", self.activation.id);
+        let limit = format!("--property=RuntimeMaxSec={REALISING_S}");
+        let argv = [
+            run.as_str(),
+            &unit,
+            "--wait",
+            "--pipe",
+            "--collect",
+            "--quiet",
+            "--no-ask-password",
+            &limit,
+            "--property=TimeoutStopSec=10",
+            "--property=DynamicUser=yes",
+            "--property=CacheDirectory=compliance-build",
+            "--property=ProtectHome=yes",
+            "--setenv=HOME=/var/cache/compliance-build",
+            "--setenv=PATH=/run/current-system/sw/bin",
+            "--setenv=NIX_REMOTE=daemon",
+            &nix,
+            "--extra-experimental-features",
+            "nix-command flakes",
+            "build",
+            "--no-link",
+            "--print-out-paths",
+            "--no-update-lock-file",
+        ];
+        let argv = [&argv[..], &ASK_AGAIN, &["--", &output]].concat();
+        let limit = Duration::from_secs(REALISING_S + 60);
+        let printed = self.run("build", flake.as_str(), &argv, limit);
+        let printed = printed.ok_or_else(|| format!("{flake} could not be built"))?;
+        let path = std::str::from_utf8(&printed).ok().and_then(|text| text.trim().parse().ok());
+        path.ok_or_else(|| format!("{flake} was built, and gave no store path"))
+    }
+}
+
+/// The output that is the system which `flake` names.
+fn output_of(flake: &FlakeRef) -> Option<String> {
+    let (url, name) = flake.as_str().split_once('#')?;
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    let named = !name.is_empty() && name.bytes().all(is_plain);
+    named.then(|| format!("{url}#nixosConfigurations.{name}.config.system.build.toplevel"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flake_names_a_system_as_for_nixos_rebuild_and_nothing_else() {
+        let output = |flake: &str| output_of(&flake.parse().unwrap());
+        assert_eq!(
+            output("github:acme/clinics?rev=abc#clinic-042").unwrap(),
+            "github:acme/clinics?rev=abc#nixosConfigurations.clinic-042.config.system.build.toplevel"
+        );
+        for bad in ["github:acme/clinics?rev=abc", "github:a/b?rev=c#", "github:a/b?rev=c#x.y"] {
+            assert_eq!(output(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+# Lays out one system: the files that NixOS's toplevel has, and two units.
+set -eu
+PATH=/usr/bin:/bin
+units=$out/etc/systemd/system
+mkdir -p "$out/bin" "$out/sw" "$units"
+ln -s /usr/bin "$out/sw/bin"
+echo "toy-$title" >"$out/nixos-version"
+echo 1 >"$out/init-interface-version"
+echo "quiet loglevel=4" >"$out/kernel-params"
+ln -s "$kernel" "$out/kernel"
+ln -s "$kernel" "$out/initrd"
+ln -s "$kernel" "$out/kernel-modules"
+echo '{}' >"$out/switch-inhibitors"
+printf '#!/bin/sh\n' >"$out/init"
+chmod +x "$out/init"
+sed -e "s|@system@|$out|g" -e "s|@kind@|$kind|g" "$switch" >"$out/bin/switch-to-configuration"
+chmod +x "$out/bin/switch-to-configuration"
+
+case $kind in
+    broken) before=/bin/false start="/bin/sleep infinity" ;;
+    sickens) before=/bin/true start="/bin/sh -c 'sleep 4; exit 1'" ;;
+    *) before=/bin/true start="/bin/sleep infinity" ;;
+esac
+cat >"$units/toy.service" <<UNIT
+[Unit]
+Description=Tells that $title runs
+[Service]
+Type=exec
+Environment=SYSTEM=$title
+ExecStartPre=$before
+ExecStart=$start
+UNIT
+
+case $kind in
+    headless) executor=/bin/false ;;
+    *) executor="/usr/local/bin/compliance-executor serve --config /etc/compliance/executor.toml" ;;
+esac
+cat >"$units/compliance-executor.service" <<UNIT
+[Unit]
+Description=The executor, of $title
+StartLimitIntervalSec=0
+[Service]
+Type=exec
+Environment=SYSTEM=$title
+ExecStart=$executor
+Restart=always
+RestartSec=500ms
+UNIT

@@ -1,0 +1,78 @@
+#!/bin/sh
+# What NixOS's switch-to-configuration does, in its order and with its exit codes, as far as an activation
+# can tell: the lock, the boot default, the link to the running system, units that differ.
+PATH=/usr/bin:/bin:/usr/sbin:/sbin
+system=@system@
+kind=@kind@
+verb=${1:-}
+
+case $verb in
+    check | dry-activate | test | boot | switch) ;;
+    *) echo "usage: switch-to-configuration check|dry-activate|test|boot|switch" >&2; exit 1 ;;
+esac
+
+# flock(1) stays, so that the lock is seen to be held by somebody who lives.
+lock=/run/nixos/switch-to-configuration.lock
+mkdir -p /run/nixos
+[ "${LOCKED:-}" = yes ] || LOCKED=yes exec flock --nonblock --conflict-exit-code 11 $lock "$0" "$@"
+
+echo "$verb" >>/run/nixos/verbs
+[ "$verb" = check ] && exit 0
+
+# As systemd-boot has it: an entry for each system, and one of them by default.
+install_boot_loader() {
+    name=${system##*/}
+    mkdir -p /boot/loader/entries /boot/EFI/nixos
+    cp "$system/kernel" /boot/EFI/nixos/linux.efi
+    cat >"/boot/loader/entries/$name.conf" <<ENTRY
+title NixOS
+version $name
+linux /EFI/nixos/linux.efi
+options init=$system/init quiet
+ENTRY
+    echo "default $name.conf" >/boot/loader/loader.conf.new
+    mv /boot/loader/loader.conf.new /boot/loader/loader.conf
+}
+
+case $verb in boot | switch) install_boot_loader || exit 1 ;; esac
+[ "$verb" = boot ] && exit 0
+
+old=$(readlink -f /run/current-system)
+differs() { ! cmp -s "$old/$1" "$system/$1"; }
+
+if differs init-interface-version; then
+    echo "this system cannot be switched to while running" >&2
+    exit 100
+fi
+for unit in toy compliance-executor; do
+    file=etc/systemd/system/$unit.service
+    differs "$file" && changed="${changed:-} $unit.service"
+done
+if [ "$verb" = dry-activate ]; then
+    echo "would restart:${changed:-}"
+    exit 0
+fi
+
+case $kind in
+    lies) exit 0 ;;
+    refuses) echo "the activation script failed" >&2; exit 2 ;;
+    hangs) trap '' TERM; while :; do sleep 3600; done ;;
+    slow) sleep 4 ;;
+esac
+
+# The activation script.
+result=0
+[ "$kind" = stumbles ] && result=2
+ln -sfn "$system" /run/current-system.tmp && mv -T /run/current-system.tmp /run/current-system
+for unit in "$system"/etc/systemd/system/*; do
+    ln -sfn "$unit" /run/systemd/system/
+done
+
+systemctl daemon-reload
+systemctl reset-failed
+# shellcheck disable=SC2086
+[ -z "${changed:-}" ] || systemctl restart $changed || result=4
+[ "$kind" = slow ] && sleep 2
+systemctl start toy.service compliance-executor.service || result=4
+[ -z "$(systemctl list-units --state=failed --plain --no-legend)" ] || result=4
+exit $result
