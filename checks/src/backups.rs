@@ -99,7 +99,7 @@ impl Check for Backups {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&mut self, host: &dyn Host, baseline: &Baseline, about: &Circumstances) -> Report {

@@ -197,6 +197,22 @@ mod logging {
     }
 
     #[test]
+    fn a_folder_that_no_restart_makes_is_one_alert_and_restarts_nothing() {
+        let mut rig = Rig::with(|setup| {
+            let baseline = setup.baseline.as_mut().unwrap();
+            baseline.logging = section(json!({ "persistent": true }));
+            baseline.services = section(json!({ "units": [] }));
+        });
+        rig.host.set_synchronised(true);
+        rig.host.write("/usr/bin/journalctl", "");
+        rig.host.set_journal(None);
+        pass(&mut rig, Span::from_secs(600));
+        assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")]);
+        assert_eq!(rig.because("drift")[0].findings[0].subject, "journal storage");
+        assert_eq!(restarted(&rig), [""; 0]);
+    }
+
+    #[test]
     fn a_journal_that_loses_entries_is_restarted_and_found_to_record_again() {
         let mut rig = settled();
         rig.host.install("/usr/bin/journalctl", Box::new(|_| silent_success()));
