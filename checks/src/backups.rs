@@ -99,7 +99,7 @@ impl Check for Backups {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn run(&mut self, host: &dyn Host, baseline: &Baseline, about: &Circumstances) -> Report {
@@ -196,21 +196,38 @@ fn look_at_artefact(
     budget: &mut u64,
 ) -> Result<Artefact, HostError> {
     let unnamed = |error: HostError| error.about("the archive");
-    if !is_within(&status.artefact, job) {
+    let within = |artefact: &AbsPath, folder: &AbsPath| {
         let why = "it is outside the folder that the baseline names".to_owned();
-        return Err(HostError::Garbage { what: "the archive".to_owned(), why });
-    }
-    let bytes = host.stat(&status.artefact).map_err(unnamed)?.size;
+        let outside = || HostError::Garbage { what: "the archive".to_owned(), why };
+        is_within(artefact, folder).then_some(()).ok_or_else(outside)
+    };
+    let folder = archive_folder(job).map_err(unnamed)?;
+    within(&status.artefact, &folder)?;
+    // Nor does a link lead out of it, in place of the archive or on the way there.
+    let artefact = host.resolve(&status.artefact).map_err(unnamed)?;
+    within(&artefact, &host.resolve(&folder).map_err(unnamed)?)?;
+    let bytes = host.stat(&artefact).map_err(unnamed)?.size;
     let hashing = (bytes == status.bytes)
-        .then(|| host.sha256(&status.artefact, budget).map_err(unnamed))
+        .then(|| host.sha256(&artefact, budget).map_err(unnamed))
         .transpose()?;
     Ok(Artefact { bytes, hashing })
 }
 
-fn is_within(artefact: &AbsPath, job: &BackupJob) -> bool {
-    let beside = folder_of(&job.status_file);
-    let folder = job.archive_dir.as_ref().map_or(beside, AbsPath::as_str).trim_end_matches('/');
-    artefact.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+fn archive_folder(job: &BackupJob) -> Result<AbsPath, HostError> {
+    let beside = || match folder_of(&job.status_file) {
+        "" => "/".parse(),
+        folder => folder.parse(),
+    };
+    let folder = job.archive_dir.clone().map_or_else(beside, Ok);
+    folder.map_err(|_| HostError::Garbage {
+        what: job.status_file.to_string(),
+        why: "it is in no folder".to_owned(),
+    })
+}
+
+fn is_within(path: &AbsPath, folder: &AbsPath) -> bool {
+    let folder = folder.as_str().trim_end_matches('/');
+    path.as_str().strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The folder of a file; empty for the root.

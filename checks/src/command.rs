@@ -108,16 +108,22 @@ pub fn run(command: &Command) -> Result<Output, HostError> {
     // The child is not reaped yet, so its group's number cannot have been given to anybody else.
     let _ = killpg(pid, Signal::SIGKILL);
     let status = child.wait().map_err(|error| HostError::from_io(&what, &error))?;
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (mut stdout, mut stderr) = (None, None);
     // With the group dead its pipes close at once, unless somebody who left the group holds them.
     while let Ok(stream) = streams.recv_timeout(GRACE) {
-        *(if stream.is_stdout { &mut stdout } else { &mut stderr }) = stream.bytes;
+        *(if stream.is_stdout { &mut stdout } else { &mut stderr }) = Some(stream.bytes);
     }
     if ended.try_iter().any(|late| matches!(late, End::Overflow)) {
         return Err(HostError::TooLarge { what, limit: command.output_cap });
     }
-    end.map(|()| Output { code: status.code(), stdout, stderr })
+    end?;
+    // What did not arrive is not empty: nobody knows what it says.
+    let held = || HostError::Io { what, why: HELD.to_owned() };
+    let (stdout, stderr) = stdout.zip(stderr).ok_or_else(held)?;
+    Ok(Output { code: status.code(), stdout, stderr })
 }
+
+const HELD: &str = "it ended, but a process that it left behind holds its output open";
 
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -230,6 +236,22 @@ mod tests {
             .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
             .open(&fifo);
         assert_eq!(open.unwrap_err().raw_os_error(), Some(nix::libc::ENXIO));
+    }
+
+    #[test]
+    fn output_that_somebody_who_left_the_group_holds_back_is_not_an_empty_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let [left, end] = ["left", "end"].map(|name| dir.path().join(name));
+        for fifo in [&left, &end] {
+            nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }
+        // Held open both ways, so that neither end of it waits for the other.
+        let mut release = std::fs::OpenOptions::new().read(true).write(true).open(&end).unwrap();
+        let (left, end) = (left.display(), end.display());
+        let holder = format!("setsid sh -c 'echo > {left}; read -r _ < {end}'");
+        let answer = sh(&format!("echo answer; {holder} & read -r _ < {left}"), 10_000, 1000);
+        release.write_all(b"\n").unwrap();
+        assert!(matches!(answer, Err(HostError::Io { .. })), "{answer:?}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub trait Host: Send + Sync {
 
     /// The digest of the file at `path` as it is now, which may be large: each call reads at most `budget`
     /// bytes and takes them off it, and the next one goes on. A file that has not changed is read whole
-    /// again once a day.
+    /// again once a day. No link in `path` is followed.
     fn sha256(&self, path: &AbsPath, budget: &mut u64) -> Result<Hashing, HostError>;
 
     /// Where the link at `path` leads in the end.

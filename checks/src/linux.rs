@@ -59,7 +59,7 @@ impl Host for LinuxHost {
     }
 
     fn resolve(&self, path: &AbsPath) -> Result<AbsPath, HostError> {
-        files::resolve(path)
+        self.patience.with(path, files::resolve)
     }
 
     fn link_time(&self, path: &AbsPath) -> Result<Timestamp, HostError> {

@@ -71,7 +71,7 @@ impl Check for Logging {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&mut self, host: &dyn Host, baseline: &Baseline, about: &Circumstances) -> Report {
@@ -144,8 +144,10 @@ pub fn judge(expected: &LoggingBaseline, facts: &Facts) -> Verdict {
 /// How long after boot the clock may take to be synchronised.
 const CLOCK_GRACE: Span = Span::from_secs(600);
 
-/// What findings about the journal itself are about.
+/// What findings about the journal itself are about, for which journald is restarted.
 pub const JOURNAL: &str = "journal";
+/// What the finding about its missing folder is about, which no restart of journald makes.
+const STORAGE: &str = "journal storage";
 const FOLDER: &str = "/var/log/journal";
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -162,8 +164,12 @@ fn judge_storage(facts: &Facts) -> Standing {
     if on_disk && !volatile {
         return Standing::Well;
     }
-    let actual = if on_disk { "entries do not get there" } else { "there is no such folder" };
-    Standing::Wrong(finding(JOURNAL, "kept on disk in /var/log/journal", actual))
+    let (subject, actual) = if on_disk {
+        (JOURNAL, "entries do not get there")
+    } else {
+        (STORAGE, "there is no such folder")
+    };
+    Standing::Wrong(finding(subject, "kept on disk in /var/log/journal", actual))
 }
 
 fn judge_forwarders(expected: &LoggingBaseline, facts: &Facts) -> Vec<Standing> {

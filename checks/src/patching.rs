@@ -46,7 +46,7 @@ impl Check for Patching {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn run(&mut self, host: &dyn Host, baseline: &Baseline, about: &Circumstances) -> Report {
@@ -55,7 +55,8 @@ impl Check for Patching {
             return Report::new(self.id(), self.version(), Verdict::Unknown(why));
         };
         let facts = gather(host);
-        let verdict = judge(expected, &facts, about.expected_system.as_ref(), about.now);
+        let system = about.expected_system.as_ref();
+        let verdict = judge(expected, &facts, system, about.now, about.uptime);
         Report { check: self.id(), version: self.version(), verdict, facts: facts.to_json() }
     }
 }

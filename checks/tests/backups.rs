@@ -178,6 +178,39 @@ fn a_job_is_captured_whose_unit_systemd_has_not_loaded() {
 }
 
 #[test]
+fn an_archive_that_a_link_leads_out_of_its_folder_is_not_looked_at() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let real = dir.path().join("real");
+    let folder = dir.path().join("backup");
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &folder).unwrap();
+    let in_folder = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let baseline = baseline(&["records"], folder.to_str().unwrap());
+    let look = |artefact: &str| {
+        fs::write(in_folder("records.json"), job_status(at(0), artefact, b"secret")).unwrap();
+        Backups::default().run(&LinuxHost::default(), &baseline, &about(at(1)))
+    };
+
+    fs::write(outside.path().join("shadow"), b"secret").unwrap();
+    std::os::unix::fs::symlink(outside.path().join("shadow"), in_folder("records.tar")).unwrap();
+    std::os::unix::fs::symlink(outside.path(), in_folder("sub")).unwrap();
+    for artefact in ["records.tar", "sub/shadow"] {
+        let report = look(&in_folder(artefact));
+        assert!(is_unknown(&report), "{artefact}: {report:?}");
+        assert!(report.verdict.why().contains("outside the folder"), "{report:?}");
+        let facts = report.facts["records"].as_object().unwrap();
+        assert!(!facts.contains_key("bytes") && !facts.contains_key("sha256"), "{facts:?}");
+    }
+
+    // A link within the folder, and one to the folder, are the operator's.
+    fs::write(real.join("records-1.tar"), b"secret").unwrap();
+    std::os::unix::fs::symlink("records-1.tar", in_folder("newest.tar")).unwrap();
+    for artefact in ["records-1.tar", "newest.tar"] {
+        assert_eq!(look(&in_folder(artefact)).verdict, Verdict::Compliant, "{artefact}");
+    }
+}
+
+#[test]
 fn jobs_are_captured_by_their_status_file_and_their_unit_and_the_rest_is_told() {
     let host = FakeHost::default();
     let oneshot = |name| unit(name, "loaded", "inactive", "dead");

@@ -144,7 +144,7 @@ fn a_journal_that_is_late_is_found_after_it_was_asked_to_catch_up() {
 fn a_journal_kept_in_memory_is_drift_when_it_should_be_on_disk() {
     let mut logs = settled();
     logs.host.fake.remove("/var/log/journal/0123456789abcdef0123456789abcdef/system.journal");
-    drifts(&logs.after(15), "journal", "there is no such folder");
+    drifts(&logs.after(15), "journal storage", "there is no such folder");
 
     let mut logs = settled();
     logs.host.set(State::Volatile);
@@ -167,7 +167,7 @@ fn a_journal_kept_in_memory_is_drift_when_it_should_be_on_disk() {
 fn another_machines_folder_does_not_count() {
     let mut logs = settled();
     logs.host.fake.write("/etc/machine-id", "ffffffffffffffffffffffffffffffff\n");
-    drifts(&logs.after(15), "journal", "there is no such folder");
+    drifts(&logs.after(15), "journal storage", "there is no such folder");
 }
 
 #[test]

@@ -203,6 +203,73 @@ fn a_switch_in_between_does_not_start_the_wait_for_a_reboot_anew() {
     drifts(&verdict, RUNNING, &format!("pending for 8 d 8 h: {all}"));
 }
 
+/// Generation 45 runs, made yesterday with another kernel than what was booted 20 d ago; all generations
+/// from the booted one up to `gone` were deleted.
+fn collected(gone: u64) -> Rounds<Patching> {
+    let mut rounds = machine();
+    let nixos = Nixos(&rounds.host);
+    nixos.generation(41, -600, "6.12.0");
+    nixos.generation(42, -500, "6.12.1");
+    nixos.generation(43, -400, "6.12.2");
+    nixos.generation(44, -200, "6.12.2");
+    nixos.install(45, -24, "6.12.3");
+    nixos.boot(42, -480);
+    nixos.activate(45, -24);
+    for number in 41..=gone {
+        rounds.host.unlink(&format!("{PROFILE}-{number}-link"));
+    }
+    rounds.expected_system = Some(path(45));
+    rounds.uptime = Span::from_hours(480);
+    rounds
+}
+
+#[test]
+fn a_reboot_is_never_fine_because_the_generations_since_which_it_is_pending_were_deleted() {
+    is_unknown(&collected(44).after(0), "the generations since are deleted");
+    let all = "kernel, initrd, kernel modules, kernel parameters";
+    drifts(&collected(43).after(0), RUNNING, &format!("pending for at least 8 d 8 h: {all}"));
+    drifts(&collected(42).after(0), RUNNING, &format!("pending for at least 16 d 16 h: {all}"));
+    drifts(&collected(41).after(0), RUNNING, &format!("pending for 16 d 16 h: {all}"));
+    let facts = collected(44).report_after(0).facts;
+    assert!(!facts.contains_key("reboot_pending_since"), "{facts:?}");
+    assert_eq!(facts["reboot_pending_at_least_since"], json!(at(-24)));
+}
+
+#[test]
+fn no_reboot_is_pending_for_longer_than_the_machine_is_up() {
+    let mut rounds = collected(44);
+    rounds.uptime = Span::from_hours(7 * 24);
+    assert_eq!(rounds.after(0), Verdict::Compliant);
+    is_unknown(&rounds.after(1), "the generations since are deleted");
+}
+
+#[test]
+fn more_generations_than_are_looked_at_hide_no_reboot() {
+    let mut rounds = machine();
+    let nixos = Nixos(&rounds.host);
+    for number in 43..=142 {
+        nixos.generation(number, -24, "6.12.2");
+    }
+    nixos.set_profile(142, -24);
+    nixos.activate(142, -24);
+    rounds.expected_system = Some(path(142));
+    assert_eq!(rounds.after(0), Verdict::Compliant);
+    rounds.uptime = Span::from_hours(8 * 24);
+    is_unknown(&rounds.after(0), "the generations since are deleted");
+}
+
+#[test]
+fn what_was_booted_before_the_first_generation_was_made_is_since_then() {
+    let mut rounds = machine();
+    rounds.host.unlink(&format!("{PROFILE}-42-link"));
+    let nixos = Nixos(&rounds.host);
+    nixos.install(1, -24, "6.12.2");
+    nixos.activate(1, -24);
+    rounds.expected_system = Some(path(1));
+    rounds.uptime = Span::from_hours(30 * 24);
+    assert_eq!(rounds.after(0), Verdict::Compliant);
+}
+
 #[test]
 fn what_only_a_switch_brings_in_needs_no_reboot() {
     let mut rounds = machine();
@@ -260,7 +327,7 @@ fn facts() -> Facts {
 fn judged(change: impl FnOnce(&mut Facts), now: TrustedNow) -> Verdict {
     let mut facts = facts();
     change(&mut facts);
-    judge(&PatchingBaseline::default(), &facts, Some(&path(42)), now)
+    judge(&PatchingBaseline::default(), &facts, Some(&path(42)), now, Span::ZERO)
 }
 
 fn known() -> TrustedNow {
@@ -422,7 +489,7 @@ proptest! {
         for event in events {
             model.apply(event, &nixos);
             let now = TrustedNow::Known { at: at(model.hour), source: ClockSource::Kernel };
-            let verdict = judge(&PatchingBaseline::default(), &gather(&host), None, now);
+            let verdict = judge(&PatchingBaseline::default(), &gather(&host), None, now, Span::from_hours(10_000));
             prop_assert_eq!(verdict == Verdict::Compliant, model.is_well(), "{:?} {:?}", event, verdict);
             prop_assert_eq!(matches!(verdict, Verdict::Drifted(_)), !model.is_well());
         }
@@ -434,11 +501,15 @@ proptest! {
     ) {
         let facts = Facts {
             generation: Ok(Generation { number: 42, made_at: at(-age_h) }),
-            reboot: Ok(Some(Pending { parts: vec!["kernel"], since: at(-pending_h) })),
+            reboot: Ok(Some(Pending {
+                parts: vec!["kernel"],
+                since: at(-pending_h),
+                since_is_known: true,
+            })),
             ..facts()
         };
         let baseline = PatchingBaseline { max_age_d: days, max_reboot_pending_d: days / 4 };
-        let verdict = judge(&baseline, &facts, Some(&path(42)), known());
+        let verdict = judge(&baseline, &facts, Some(&path(42)), known(), Span::from_hours(10_000));
         let within = |hours, days: u32| Span::from_hours(hours) <= Span::from_hours(24 * i64::from(days));
         let well = age_h >= 0 && within(age_h, days) && within(pending_h, days / 4);
         prop_assert_eq!(verdict == Verdict::Compliant, well, "{:?}", verdict);

@@ -219,6 +219,23 @@ fn a_clock_that_was_far_ahead_and_is_set_right_does_not_stop_healing_for_long() 
 }
 
 #[test]
+fn an_overdue_restore_test_is_one_alert_and_runs_no_backup() {
+    let mut rig = Rig::with(|setup| {
+        let baseline = setup.baseline.as_mut().unwrap();
+        let Section::Expected(backups) = &mut baseline.backups else { panic!("there are backups") };
+        backups.jobs[0].restore_test_max_age_d = Some(90);
+    });
+    pass(&mut rig, Span::from_hours(1));
+    assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")]);
+    assert_eq!(rig.because("drift")[0].findings[0].subject, "records: restore test");
+    assert_eq!(rig.backups_run(), 0);
+    // The backup itself is healed all the same.
+    goes_stale(&mut rig);
+    assert_eq!(rig.story()[1], outcome(Outcome::Success, "done"));
+    assert_eq!(rig.backups_run(), 1);
+}
+
+#[test]
 fn unknown_is_never_healed_and_told_once() {
     let mut rig = settled();
     let errors = [

@@ -16,6 +16,7 @@ use compliance_checks::baseline::Section;
 use compliance_checks::command::Output;
 use compliance_checks::firewall;
 use compliance_checks::host::UnitState;
+use compliance_executor::config::HealMode;
 use compliance_protocol::evidence::{Bundle, Outcome, State, StepResult};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_testkit::host::{silent_success, unit};
@@ -230,6 +231,22 @@ mod logging {
     }
 
     #[test]
+    fn a_folder_that_no_restart_makes_is_one_alert_and_restarts_nothing() {
+        let mut rig = Rig::with(|setup| {
+            let baseline = setup.baseline.as_mut().unwrap();
+            baseline.logging = section(json!({ "persistent": true }));
+            baseline.services = section(json!({ "units": [] }));
+        });
+        rig.host.set_synchronised(true);
+        rig.host.write("/usr/bin/journalctl", "");
+        rig.host.set_journal(None);
+        pass(&mut rig, Span::from_secs(600));
+        assert_eq!(rig.story(), [outcome(Outcome::Alert, "drift")]);
+        assert_eq!(rig.because("drift")[0].findings[0].subject, "journal storage");
+        assert_eq!(restarted(&rig), [""; 0]);
+    }
+
+    #[test]
     fn a_journal_that_loses_entries_is_restarted_and_found_to_record_again() {
         let mut rig = settled();
         rig.host.install("/usr/bin/journalctl", Box::new(|_| silent_success()));
@@ -293,6 +310,10 @@ mod firewall_load {
 
     /// An appliance whose firewall is the baseline's.
     fn settled() -> (Rig, Kernel) {
+        settled_with(HealMode::Auto)
+    }
+
+    fn settled_with(mode: HealMode) -> (Rig, Kernel) {
         let kernel = Arc::new(Mutex::new((GOOD.to_owned(), 1)));
         let host = FakeHost::default();
         install(&host, &kernel);
@@ -300,6 +321,7 @@ mod firewall_load {
         let mut rig = Rig::with(|setup: &mut Setup| {
             let baseline = setup.baseline.as_mut().unwrap();
             baseline.firewall = Section::Expected(captured);
+            setup.heal.firewall = mode;
             baseline.services = section(json!({ "units": [] }));
         });
         rig.host.set_units(Ok(Vec::<UnitState>::new()));
@@ -316,6 +338,33 @@ mod firewall_load {
 
     fn is_good(kernel: &Kernel) -> bool {
         kernel.lock().unwrap().0 == GOOD
+    }
+
+    /// Adds a rule to the chain that the baseline has without any.
+    fn add_rule(kernel: &Kernel) {
+        let mut kernel = kernel.lock().unwrap();
+        let handle = kernel.1 + 10;
+        let rule = format!(
+            r#",{{"rule":{{"family":"inet","table":"filter","chain":"in","handle":{handle},"expr":[{{"accept":null}}]}}}}]}}"#
+        );
+        *kernel = (format!("{}{rule}", kernel.0.strip_suffix("]}").unwrap()), kernel.1 + 1);
+    }
+
+    #[test]
+    fn each_further_change_of_a_chain_that_has_drifted_already_leaves_evidence() {
+        let (mut rig, kernel) = settled_with(HealMode::Order);
+        for changes in 1..=3 {
+            add_rule(&kernel);
+            pass(&mut rig, Span::from_secs(60));
+            // A transaction that changes nothing is no change.
+            kernel.lock().unwrap().1 += 1;
+            pass(&mut rig, Span::from_secs(60));
+            assert_eq!(rig.story(), vec![outcome(Outcome::Alert, "drift"); changes]);
+        }
+        let told = rig.because("drift");
+        let findings: std::collections::BTreeSet<_> =
+            told.iter().map(|b| (&b.findings[0].subject, &b.findings[0].expected)).collect();
+        assert_eq!(findings.len(), 1, "all about the same chain");
     }
 
     #[test]

@@ -34,16 +34,18 @@ pub fn judge_job(
     facts: &JobFacts,
     now: TrustedNow,
 ) -> Result<Vec<Finding>, String> {
-    let finding = |expected: String, actual: String| Finding {
-        subject: job.name.to_string(),
+    let finding = |subject: &str, (expected, actual): (String, String)| Finding {
+        subject: subject.to_owned(),
         expected,
         actual,
     };
+    let name = job.name.as_str();
     let status = match &facts.status {
         Ok(status) => status,
         Err(HostError::NotFound(_)) => {
             let expected = format!("a backup not older than {} h", job.max_age_h);
-            return Ok(vec![finding(expected, "no backup was ever recorded".to_owned())]);
+            let actual = "no backup was ever recorded".to_owned();
+            return Ok(vec![finding(name, (expected, actual))]);
         }
         Err(error) => return Err(error.to_string()),
     };
@@ -55,14 +57,17 @@ pub fn judge_job(
         Some(Err(error)) => return Err(error.to_string()),
         None => return Err("the archive was not looked at".to_owned()),
     };
-    if let Some(now) = now.at() {
-        findings.extend(judge_ages(job, status, now));
-    }
+    findings.extend(now.at().and_then(|now| judge_age(job, status, now)));
     // What is wrong at any time of day is wrong without knowing the time.
     match (findings.is_empty(), doubt, now.at()) {
         (true, _, None) => Err("the time is not known, so no age is".to_owned()),
         (true, Some(doubt), _) => Err(doubt),
-        _ => Ok(findings.into_iter().map(|(e, a)| finding(e, a)).collect()),
+        _ => {
+            let untested = now.at().and_then(|now| judge_restore_test(job, status, now));
+            // No finding about the job itself: running it is the remedy for those, and tests nothing.
+            let untested = untested.map(|found| finding(&format!("{name}: restore test"), found));
+            Ok(findings.into_iter().map(|found| finding(name, found)).chain(untested).collect())
+        }
     }
 }
 
@@ -108,34 +113,35 @@ impl BackupJob {
     }
 }
 
-fn judge_ages(
-    job: &BackupJob,
-    status: &JobStatus,
-    now: Timestamp,
-) -> impl Iterator<Item = (String, String)> {
+fn judge_age(job: &BackupJob, status: &JobStatus, now: Timestamp) -> Option<(String, String)> {
     let age = now.since(status.finished_at);
     let fresh = format!("a backup not older than {} h", job.max_age_h);
-    let backup = if age < FUTURE_TOLERANCE {
+    if age < FUTURE_TOLERANCE {
         Some((fresh, format!("it is from the future: {}", status.finished_at)))
     } else if age > job.max_age() {
         Some((fresh, format!("it is {age} old")))
     } else {
         None
-    };
-    let restore = job.restore_test_max_age_d.and_then(|days| {
-        let expected = format!("a restore tested within {days} d");
-        match status.restore_tested_at.map(|at| now.since(at)) {
-            None => Some((expected, "none was ever tested".to_owned())),
-            Some(age) if age < FUTURE_TOLERANCE => {
-                Some((expected, "the test is from the future".to_owned()))
-            }
-            Some(age) if age > Span::from_hours(24 * i64::from(days)) => {
-                Some((expected, format!("the last test is {age} old")))
-            }
-            Some(_) => None,
+    }
+}
+
+fn judge_restore_test(
+    job: &BackupJob,
+    status: &JobStatus,
+    now: Timestamp,
+) -> Option<(String, String)> {
+    let days = job.restore_test_max_age_d?;
+    let expected = format!("a restore tested within {days} d");
+    match status.restore_tested_at.map(|at| now.since(at)) {
+        None => Some((expected, "none was ever tested".to_owned())),
+        Some(age) if age < FUTURE_TOLERANCE => {
+            Some((expected, "the test is from the future".to_owned()))
         }
-    });
-    backup.into_iter().chain(restore)
+        Some(age) if age > Span::from_hours(24 * i64::from(days)) => {
+            Some((expected, format!("the last test is {age} old")))
+        }
+        Some(_) => None,
+    }
 }
 
 /// The job's clock and the trusted time may differ by a little.
@@ -219,6 +225,27 @@ mod tests {
         assert_eq!(actual(&gone), "it is gone");
         let never = with(|facts| facts.status = Err(HostError::NotFound(String::new())));
         assert_eq!(actual(&never), "no backup was ever recorded");
+    }
+
+    #[test]
+    fn a_restore_that_nobody_tested_is_no_finding_about_the_backup_which_no_run_of_it_mends() {
+        let subjects = |verdict: &Verdict| -> Vec<String> {
+            verdict.findings().iter().map(|finding| finding.subject.clone()).collect()
+        };
+        let untested = with(|facts| facts.status.as_mut().unwrap().restore_tested_at = None);
+        assert_eq!(subjects(&untested), ["records: restore test"]);
+        let both = with(|facts| {
+            let status = facts.status.as_mut().unwrap();
+            (status.finished_at, status.restore_tested_at) = (at(-76), None);
+        });
+        assert_eq!(subjects(&both), ["records", "records: restore test"]);
+        // Nor does it hide that nobody knows yet how the backup is.
+        let reading = with(|facts| {
+            facts.status.as_mut().unwrap().restore_tested_at = None;
+            facts.artefact = Some(Ok(Artefact { bytes: 7, hashing: Some(Hashing::Reading(34)) }));
+            facts.proven = None;
+        });
+        assert!(matches!(reading, Verdict::Unknown(_)), "{reading:?}");
     }
 
     #[test]

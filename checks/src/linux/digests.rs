@@ -85,7 +85,7 @@ impl Digests {
         now: Timestamp,
     ) -> Result<Hashing, HostError> {
         let failed = |error: std::io::Error| HostError::from_io(path.as_str(), &error);
-        let mut file = files::open_regular(path)?;
+        let mut file = files::open_regular(path, files::Links::Refused)?;
         let stat = files::stat_of(&file.metadata().map_err(failed)?);
         let Entry { known, reading } = self.take(path, now);
         let known = known.filter(|known| known.stat == stat);

@@ -1,11 +1,13 @@
 //! Files, links and folders.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
 use compliance_protocol::name::AbsPath;
 use compliance_protocol::time::Timestamp;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::host::{FileStat, HostError};
 
@@ -18,8 +20,8 @@ pub(super) fn stat(path: &AbsPath) -> Result<FileStat, HostError> {
 }
 
 pub(super) fn read(path: &AbsPath, limit: usize) -> Result<Vec<u8>, HostError> {
-    let bytes =
-        read_up_to(open_regular(path)?, limit.saturating_add(1)).map_err(|e| failed(path, &e))?;
+    let file = open_regular(path, Links::Followed)?;
+    let bytes = read_up_to(file, limit.saturating_add(1)).map_err(|e| failed(path, &e))?;
     if bytes.len() > limit {
         return Err(HostError::TooLarge { what: path.to_string(), limit });
     }
@@ -81,21 +83,46 @@ fn at(s: i64, ns: i64) -> Timestamp {
     Timestamp::from_millis(s.saturating_mul(1000).saturating_add(ns / 1_000_000))
 }
 
-/// Opens without waiting: a pipe in place of a file must not hold up the round.
-pub(super) fn open_regular(path: &AbsPath) -> Result<File, HostError> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
-        .open(path.as_str())
-        .map_err(|e| failed(path, &e))?;
-    if file.metadata().map_err(|e| failed(path, &e))?.is_file() {
-        Ok(file)
-    } else {
-        Err(HostError::Garbage {
+/// Whether links in a path are followed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Links {
+    Followed,
+    /// The path was resolved before: a link in it has been put there since.
+    Refused,
+}
+
+/// Opens a regular file and nothing else: to open a device is to act on it (a watchdog is armed, a tape
+/// rewinds), so what the path leads to is looked at first. Never waits: not for whoever holds a lease.
+pub(super) fn open_regular(path: &AbsPath, links: Links) -> Result<File, HostError> {
+    let seen = find(path, links).map_err(|errno| failed(path, &errno.into()))?;
+    if !seen.metadata().map_err(|e| failed(path, &e))?.is_file() {
+        return Err(HostError::Garbage {
             what: path.to_string(),
             why: "it is not a regular file".to_owned(),
-        })
+        });
     }
+    // By its number this is the file that was seen, whatever has its name by now.
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(format!("/proc/self/fd/{}", seen.as_raw_fd()))
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => HostError::Io {
+                what: path.to_string(),
+                why: "it cannot be opened while /proc is not mounted".to_owned(),
+            },
+            _ => failed(path, &error),
+        })
+}
+
+/// What `path` leads to, without opening it.
+fn find(path: &AbsPath, links: Links) -> nix::Result<File> {
+    let resolve = match links {
+        Links::Followed => ResolveFlag::empty(),
+        Links::Refused => ResolveFlag::RESOLVE_NO_SYMLINKS,
+    };
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(resolve);
+    openat2(AT_FDCWD, path.as_str(), how).map(File::from)
 }
 
 pub(super) fn stat_of(meta: &std::fs::Metadata) -> FileStat {
@@ -129,5 +156,30 @@ mod tests {
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(matches!(read(&path(&fifo), 10), Err(HostError::Garbage { .. })));
+    }
+
+    #[test]
+    fn a_path_that_was_resolved_has_no_link_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().canonicalize().unwrap();
+        std::fs::write(folder.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", folder.join("link")).unwrap();
+        let open = |name: &str, links| open_regular(&path(&folder.join(name)), links);
+        assert!(open("link", Links::Followed).is_ok() && open("file", Links::Refused).is_ok());
+        assert!(matches!(open("link", Links::Refused), Err(HostError::Io { .. })));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_even_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        // The kernel refuses to open a socket, so whoever tried has another error.
+        for place in [socket, link] {
+            let refused = read(&path(&place), 10);
+            assert!(matches!(refused, Err(HostError::Garbage { .. })), "{refused:?}");
+        }
     }
 }

@@ -49,6 +49,8 @@ pub struct Pending {
     pub parts: Vec<&'static str>,
     /// When the oldest of the generations was made that, from the profile's back, all need a reboot.
     pub since: Timestamp,
+    /// The one before that needs none. Otherwise it was deleted, and the reboot may be pending for longer.
+    pub since_is_known: bool,
 }
 
 /// Looks at the links.
@@ -96,7 +98,8 @@ impl Facts {
             "generation": generation.map(|generation| generation.number),
             "generation_made_at": generation.map(|generation| generation.made_at),
             "reboot_pending": pending.map(|pending| &pending.parts),
-            "reboot_pending_since": pending.map(|pending| pending.since),
+            "reboot_pending_since": pending.filter(|p| p.since_is_known).map(|p| p.since),
+            "reboot_pending_at_least_since": pending.filter(|p| !p.since_is_known).map(|p| p.since),
         });
         match facts {
             Value::Object(facts) => facts.into_iter().filter(|(_, fact)| !fact.is_null()).collect(),
@@ -117,6 +120,9 @@ const BOOT_PARTS: [(&str, bool, &str); 4] = [
 /// How many generations are looked at for the start of a pending reboot.
 const MAX_BACK: u64 = 64;
 
+/// The number of a profile's first generation.
+const FIRST: u64 = 1;
+
 const MAX_PARAMS: usize = 64 * 1024;
 
 /// Whether `profile` needs a reboot after `booted`, and since which generation.
@@ -131,17 +137,30 @@ fn pending(
     if parts.is_empty() {
         return Ok(None);
     }
+    let (since, since_is_known) = pending_since(host, &have, newest);
+    Ok(Some(Pending { parts, since, since_is_known }))
+}
+
+/// When the oldest of the generations was made that all differ from what was booted, and whether none that
+/// was deleted, or cannot be read, may be an older one.
+fn pending_since(
+    host: &dyn Host,
+    booted: &[Option<String>],
+    newest: Generation,
+) -> (Timestamp, bool) {
     let mut since = newest.made_at;
-    for number in (newest.number.saturating_sub(MAX_BACK)..newest.number).rev() {
+    let last = newest.number.saturating_sub(MAX_BACK).max(FIRST);
+    for number in (last..newest.number).rev() {
         let link = generation_link(number);
-        // Older generations may have been deleted.
-        let Ok(made_at) = path(&link).and_then(|link| host.link_time(&link)) else { break };
-        match store_path(host, &link).and_then(|system| boot_parts(host, system.as_str())) {
-            Ok(parts) if !differing(&have, &parts).is_empty() => since = made_at,
-            _ => break,
+        let made_at = path(&link).and_then(|link| host.link_time(&link));
+        let parts = store_path(host, &link).and_then(|system| boot_parts(host, system.as_str()));
+        match (made_at, parts) {
+            (Ok(made_at), Ok(parts)) if !differing(booted, &parts).is_empty() => since = made_at,
+            (Ok(_), Ok(_)) => return (since, true),
+            _ => return (since, false),
         }
     }
-    Ok(Some(Pending { parts, since }))
+    (since, last == FIRST)
 }
 
 /// Each of the parts of the system at `system`; `None` for one that it does not have, as a container's.

@@ -10,12 +10,13 @@ use super::facts::{Facts, PROFILE, RUNNING};
 use crate::{HostError, Verdict};
 
 /// Judges the system: any drift is drift; else any doubt is doubt. Without an expected system, the profile
-/// alone says what should run.
+/// alone says what should run. `uptime` is how long the machine is up.
 pub fn judge(
     baseline: &PatchingBaseline,
     facts: &Facts,
     expected: Option<&StorePath>,
     now: TrustedNow,
+    uptime: Span,
 ) -> Verdict {
     let running = match &facts.running {
         Ok(running) => running,
@@ -42,7 +43,7 @@ pub fn judge(
             format!("not older than {} d", baseline.max_age_d),
         ),
         (
-            age_of_reboot(baseline, facts, now),
+            age_of_reboot(baseline, facts, now, uptime),
             format!("a reboot within {} d of being needed", baseline.max_reboot_pending_d),
         ),
     ] {
@@ -64,6 +65,9 @@ const NOT_NIXOS: &str =
     "this machine is not NixOS: declare patching not_applicable in the baseline, and why";
 
 const NO_TIME: &str = "the time is not known, so no age is";
+
+const SINCE_UNKNOWN: &str =
+    "a reboot is pending, and nobody can say for how long: the generations since are deleted";
 
 /// What is older than this was made by a clock that was not set: 2000-01-01.
 const NOT_A_DATE: Timestamp = Timestamp::from_millis(946_684_800_000);
@@ -91,16 +95,23 @@ fn age_of_generation(baseline: &PatchingBaseline, facts: &Facts, now: TrustedNow
     }
 }
 
-fn age_of_reboot(baseline: &PatchingBaseline, facts: &Facts, now: TrustedNow) -> Age {
+fn age_of_reboot(baseline: &PatchingBaseline, facts: &Facts, now: TrustedNow, uptime: Span) -> Age {
     let pending = match &facts.reboot {
         Ok(Some(pending)) => pending,
         Ok(None) => return Age::Fine,
         Err(error) => return Age::Unclear(error.to_string()),
     };
     let parts = pending.parts.join(", ");
+    let at_least = if pending.since_is_known { "" } else { "at least " };
     match judge_age(pending.since, baseline.max_reboot_pending_d, now) {
         // From the future means that it was not long ago.
-        Ok(Some(age)) if age > Span::ZERO => Age::Wrong(format!("pending for {age}: {parts}")),
+        Ok(Some(age)) if age > Span::ZERO => {
+            Age::Wrong(format!("pending for {at_least}{age}: {parts}"))
+        }
+        // None is pending for longer than the machine is up.
+        Ok(_) if !pending.since_is_known && uptime > days(baseline.max_reboot_pending_d) => {
+            Age::Unclear(SINCE_UNKNOWN.to_owned())
+        }
         Ok(_) => Age::Fine,
         Err(why) => Age::Unclear(why.to_owned()),
     }
@@ -116,8 +127,12 @@ fn judge_age(
         return Err("the generation carries no date");
     }
     let age = now.at().ok_or(NO_TIME)?.since(made_at);
-    let wrong = age < FUTURE_TOLERANCE || age > Span::from_hours(24 * i64::from(max_days));
+    let wrong = age < FUTURE_TOLERANCE || age > days(max_days);
     Ok(wrong.then_some(age))
+}
+
+fn days(count: u32) -> Span {
+    Span::from_hours(24 * i64::from(count))
 }
 
 /// How it may have come that the profile is not what runs.

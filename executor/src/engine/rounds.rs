@@ -289,12 +289,17 @@ pub(super) fn attempt_key(check: CheckId, subject: &str) -> String {
     format!("{check}:{subject}")
 }
 
-/// What makes two results the same for evidence: the state, what is expected of what, and whether the
-/// breaker is open; not how old or how large something is by now.
+/// What makes two results the same for evidence: the state, what is expected of what, which ruleset has
+/// drifted, and whether the breaker is open; not how old or how large something is by now.
 pub(super) fn fingerprint(report: &Report, held: &[Gate]) -> String {
     let mut print = format!("{:?}", report.verdict.state());
     for finding in report.verdict.findings() {
         print.extend(["|", &finding.subject, "=", &finding.expected]);
+    }
+    // One finding tells of any change of its chain. No traffic changes the digest.
+    if let (Verdict::Drifted(_), CheckId::Firewall) = (&report.verdict, report.check) {
+        let digest = report.facts.get("sha256").and_then(Value::as_str).unwrap_or_default();
+        print.extend(["|", digest]);
     }
     if held.iter().any(|gate| !gate.is_open() && is_breaker(gate)) {
         print.push_str("|breaker");
