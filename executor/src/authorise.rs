@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::activation::{Action as Step, Limits, Target};
 use crate::config::{Heal, HealMode};
-use crate::documents::{Machine, Offered, open_baseline};
+use crate::documents::{Machine, Offered, open_for_site};
 use crate::effect::Effect;
 use crate::gates::{self, Attempt};
 use crate::ledger::OnRecord;
@@ -226,8 +226,12 @@ fn offered_baseline(
     about: &Circumstances<'_>,
 ) -> Result<Offered<Baseline>, (Refusal, String)> {
     let (envelope, bytes) = inner(envelope)?;
-    let verified = open_baseline(&envelope, about.trust, about.machine)
-        .map_err(|why| (Refusal::BadParameter, why))?;
+    let verified =
+        open_for_site(&envelope, about.trust).map_err(|why| (Refusal::BadParameter, why))?;
+    if !about.machine.may_become(&verified.value().bound_to) {
+        let why = "the baseline belongs to another machine".to_owned();
+        return Err((Refusal::BadParameter, why));
+    }
     Ok(Offered { bytes, verified })
 }
 

@@ -66,11 +66,25 @@ pub fn baseline_in_force(
     Ok(found)
 }
 
-/// The baseline in `envelope`, if a `baseline` key signed it for this site and this machine; else why not.
+/// The baseline in `envelope`, if a `baseline` key signed it for this site and for what runs here now; else
+/// why not.
 pub(crate) fn open_baseline(
     envelope: &Envelope,
     trust: &Trust,
     machine: &Machine,
+) -> Result<Verified<Baseline>, String> {
+    let baseline = open_for_site(envelope, trust)?;
+    if machine.is(&baseline.value().bound_to) {
+        Ok(baseline)
+    } else {
+        Err("the baseline belongs to another system".to_owned())
+    }
+}
+
+/// The baseline in `envelope`, if a `baseline` key signed it for this site, whatever it is bound to.
+pub(crate) fn open_for_site(
+    envelope: &Envelope,
+    trust: &Trust,
 ) -> Result<Verified<Baseline>, String> {
     let baseline = envelope
         .open::<Baseline>(&trust.roles.baseline)
@@ -79,9 +93,38 @@ pub(crate) fn open_baseline(
     if (&value.tenant, &value.site) != (&trust.tenant, &trust.site) {
         return Err(format!("the baseline is for {}/{}", value.tenant, value.site));
     }
-    let here = match &value.bound_to {
-        Binding::System(path) => machine.running.as_ref() == Some(path),
-        Binding::MachineIdSha256(digest) => machine.machine_id_sha256 == Some(*digest),
+    Ok(baseline)
+}
+
+/// Whether the ledger keeps the baseline with this digest for that system.
+pub(crate) fn is_kept_for(
+    system: &StorePath,
+    sha256: Digest,
+    ledger: &Ledger,
+    trust: &Trust,
+) -> Result<bool, LedgerError> {
+    let is_it = |bytes: &Vec<u8>| {
+        let opened = Envelope::parse(bytes).ok().and_then(|it| open_for_site(&it, trust).ok());
+        opened.is_some_and(|baseline| {
+            baseline.payload_sha256() == sha256
+                && baseline.value().bound_to == Binding::System(system.clone())
+        })
     };
-    if here { Ok(baseline) } else { Err("the baseline belongs to another system".to_owned()) }
+    Ok(ledger.documents(Document::Baseline)?.iter().any(is_it))
+}
+
+impl Machine {
+    /// Whether this is what a baseline is bound to.
+    pub(crate) fn is(&self, bound_to: &Binding) -> bool {
+        match bound_to {
+            Binding::System(path) => self.running.as_ref() == Some(path),
+            Binding::MachineIdSha256(digest) => self.machine_id_sha256 == Some(*digest),
+        }
+    }
+
+    /// Whether what is bound so may come to be in force here: another system can be activated, but this is
+    /// no other machine.
+    pub(crate) fn may_become(&self, bound_to: &Binding) -> bool {
+        self.is(bound_to) || (self.running.is_some() && matches!(bound_to, Binding::System(_)))
+    }
 }

@@ -12,7 +12,8 @@ mod common;
 use std::sync::{Arc, Mutex};
 
 use common::{Rig, Setup, outcome};
-use compliance_checks::baseline::Section;
+use compliance_checks::HostError;
+use compliance_checks::baseline::{Baseline, Binding, Section};
 use compliance_checks::command::Output;
 use compliance_checks::patching::PatchingBaseline;
 use compliance_executor::activation::{Decision, Limits};
@@ -20,12 +21,14 @@ use compliance_executor::config::{BootLoader, HealMode, Switching};
 use compliance_executor::decision::{decide, decided};
 use compliance_executor::ledger::{Fact, Ledger};
 use compliance_executor::undo::{Undoing, Undone, undo};
+use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, Outcome};
 use compliance_protocol::name::Id;
 use compliance_protocol::time::Span;
 use compliance_protocol::window::{Window, Windows};
 use compliance_testkit::host::unit;
-use compliance_testkit::{FakeHost, OrderForm, T0};
+use compliance_testkit::keys::STATUS_FILE;
+use compliance_testkit::{FakeHost, Keys, OrderForm, T0};
 use tempfile::TempDir;
 
 const OLD: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-old";
@@ -69,8 +72,7 @@ impl Site {
             setup.switching = Some(switching);
             // What is wrong with the units here is not healed meanwhile.
             setup.heal.services = HealMode::Never;
-            let patching = PatchingBaseline { max_age_d: 3650, max_reboot_pending_d: 3650 };
-            setup.baseline.as_mut().unwrap().patching = Section::Expected(patching);
+            setup.baseline = Ok(baseline());
             change(setup);
         });
         let machine = Arc::new(Mutex::new(Machine { boots: OLD.to_owned(), ..Machine::default() }));
@@ -116,6 +118,7 @@ fn switching(folder: &str) -> Switching {
         systemd_run: path("/old/systemd-run"),
         nix_store: path("/old/nix-store"),
         nix_env: path("/old/nix-env"),
+        nix: None,
         helper: path("/old/compliance-executor"),
         roots: path("/var/lib/compliance/gcroots"),
         boot: path("/boot"),
@@ -126,12 +129,26 @@ fn switching(folder: &str) -> Switching {
     }
 }
 
+/// A baseline that is bound to the machine, whatever system runs.
+fn baseline() -> Baseline {
+    let patching = PatchingBaseline { max_age_d: 3650, max_reboot_pending_d: 3650 };
+    Baseline { patching: Section::Expected(patching), ..Keys::default().baseline() }
+}
+
+fn digest(baseline: &Baseline) -> Digest {
+    Digest::of(&compliance_protocol::json::to_canonical(baseline).unwrap())
+}
+
 fn activate(sequence: u64) -> OrderForm {
+    activate_with(sequence, &baseline())
+}
+
+fn activate_with(sequence: u64, baseline: &Baseline) -> OrderForm {
     let action = serde_json::json!({
         "type": "activate_system",
         "store_path": NEXT,
         "nar_hash": "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
-        "baseline_sha256": "00".repeat(32),
+        "baseline_sha256": digest(baseline),
         "flake": null,
     });
     OrderForm::new(sequence, &action).with("max_runtime_s", 3600)
@@ -221,6 +238,30 @@ fn show_units(host: &FakeHost, machine: &Machine) {
 
 fn ran(site: &Site, name: &str) -> usize {
     site.rig.host.runs().iter().filter(|argv| argv.iter().any(|part| part.ends_with(name))).count()
+}
+
+#[test]
+fn a_system_brings_the_baseline_that_was_kept_for_it() {
+    let mut site = Site::new();
+    let bound_to = Binding::System(NEXT.parse().unwrap());
+    let next = Baseline { version: 2, bound_to, ..baseline() };
+    let early = site.order(activate_with(1, &next));
+    assert_eq!(site.rig.about(&early), [outcome(Outcome::Rejected, "bad_parameter")]);
+
+    let envelope = compliance_signing::sign(&next, &[&Keys::default().baseline]).unwrap();
+    let envelope: serde_json::Value = serde_json::from_slice(&envelope).unwrap();
+    let action = serde_json::json!({ "type": "update_baseline", "envelope": envelope });
+    let kept = site.order(OrderForm::new(2, &action).after(&early));
+    assert_eq!(site.rig.about(&kept), [outcome(Outcome::Success, "baseline_kept")]);
+    let judged_by = |site: &Site| site.rig.evidence().iter().rev().find_map(|b| b.baseline_sha256);
+    assert_eq!(judged_by(&site), Some(digest(&baseline())));
+
+    let form = site.order(activate_with(3, &next).after(&kept));
+    site.minutes(4);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "activated")]);
+    site.rig.host.fail(STATUS_FILE, HostError::Denied("x".to_owned()));
+    site.minutes(1);
+    assert_eq!(judged_by(&site), Some(digest(&next)));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Activations: the state machine driven by what the ledger, the gates, the host and the rounds say.
 
 use compliance_checks::CheckId;
+use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::gate::Gate;
-use compliance_protocol::order::When;
+use compliance_protocol::order::{Refusal, When};
 use compliance_protocol::status::ActivationStatus;
 use compliance_protocol::time::Span;
 use serde_json::{Map, Value, json};
@@ -48,6 +49,13 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let Some(limits) = self.limits else { return Ok(()) };
+        if let Some(sha256) = target.baseline_sha256
+            && !self.has_baseline_for(&target.system, sha256)?
+        {
+            let why =
+                format!("baseline {sha256} is not here for that system: update_baseline brings it");
+            return self.refuse_order(row, Refusal::BadParameter, why, moment);
+        }
         let doing = self.doing_title();
         let mut gates = self.activation_gates(&target, limits, when == When::Now, moment)?;
         gates.push(gates::busy(doing.as_deref()));
@@ -131,12 +139,20 @@ impl Engine {
     pub(super) fn look_done(
         &mut self,
         asked: &impl Fn(IntentId) -> bool,
+        judged_by: Option<Digest>,
         observed: &[Observed],
         moment: Moment,
     ) -> Result<(), LedgerError> {
+        let baseline = self.baseline_sha256();
         let Some(activating) = self.activating.as_mut().filter(|it| asked(it.intent)) else {
             return Ok(());
         };
+        if judged_by != baseline {
+            // Another system runs since it was asked for, and has another baseline.
+            let intent = activating.intent;
+            self.ask_for_round(vec![intent], moment);
+            return Ok(());
+        }
         let Some(mut event) = activating.half_seen.take() else { return Ok(()) };
         let reports: Vec<_> = observed.iter().map(Observed::report).collect();
         let checks = Health::seen(&[], &reports);

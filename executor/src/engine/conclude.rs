@@ -70,7 +70,7 @@ impl Engine {
                 }
             }
         }
-        self.look_done(&asked, observed, moment)?;
+        self.look_done(&asked, round.sha256, observed, moment)?;
         let looking = std::mem::take(&mut self.looking);
         let (seen, still) = looking.into_iter().partition(|(intent, ..)| asked(*intent));
         self.looking = still;

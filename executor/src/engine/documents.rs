@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use compliance_checks::baseline::Baseline;
+use compliance_checks::baseline::{Baseline, Binding};
+use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::Verified;
 use compliance_protocol::evidence::Outcome;
+use compliance_protocol::name::StorePath;
 use compliance_protocol::order::Refusal;
 use compliance_protocol::trust::Trust;
 
 use super::{Engine, InForce};
-use crate::documents::{Offered, baseline_in_force};
+use crate::documents::{Offered, baseline_in_force, is_kept_for};
 use crate::evidence::Moment;
 use crate::ledger::{Document, Fact, LedgerError, OrderRow, OrderState};
 
@@ -47,18 +49,44 @@ impl Engine {
             let why = format!("baseline version {version} is not newer than version {held}");
             return self.end(row, Outcome::Rejected, Refusal::Policy.code(), why, moment);
         }
-        let detail = format!("baseline version {version} is in force");
-        let draft = self.order_draft(row, Outcome::Success, "baseline_updated", detail, moment);
+        let bound_to = &offered.verified.value().bound_to;
+        let here = self.machine.is(bound_to);
+        let (reason, detail) = match bound_to {
+            Binding::System(system) if !here => {
+                let detail = format!("baseline version {version} is kept for {system}");
+                ("baseline_kept", detail)
+            }
+            _ => ("baseline_updated", format!("baseline version {version} is in force")),
+        };
+        let draft = self.order_draft(row, Outcome::Success, reason, detail, moment);
         self.record(moment, |tx, author| {
             tx.keep_document(Document::Baseline, version, &offered.bytes)?;
             tx.set_order(row.epoch, row.sequence, OrderState::Done)?;
             tx.append(author, draft)
         })?;
+        if !here {
+            return Ok(());
+        }
         self.baseline = Ok(in_force(offered.verified));
         self.rounds.forget();
         self.ruleset_since = None;
         self.ask_for_round(Vec::new(), moment);
         Ok(())
+    }
+
+    /// Whether the baseline with this digest will be in force once `system` runs.
+    pub(super) fn has_baseline_for(
+        &self,
+        system: &StorePath,
+        sha256: Digest,
+    ) -> Result<bool, LedgerError> {
+        // One that is bound to the machine goes for all its systems.
+        let stays = self.baseline.as_ref().is_ok_and(|held| {
+            let same = Binding::System(system.clone()) == held.baseline.bound_to;
+            held.sha256 == sha256
+                && (same || matches!(held.baseline.bound_to, Binding::MachineIdSha256(_)))
+        });
+        Ok(stays || is_kept_for(system, sha256, &self.ledger, &self.trust)?)
     }
 
     pub(super) fn take_trust(

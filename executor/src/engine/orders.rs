@@ -240,7 +240,7 @@ impl Engine {
         })
     }
 
-    fn refuse_order(
+    pub(super) fn refuse_order(
         &mut self,
         row: &OrderRow,
         refusal: Refusal,

@@ -9,8 +9,11 @@ use std::process::{Command, Output};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use compliance_checks::baseline::Baseline;
 use compliance_checks::baseline::Section;
 use compliance_checks::services::{CriticalUnit, ServicesBaseline};
+use compliance_protocol::digest::Digest;
+use compliance_protocol::envelope::Envelope;
 use compliance_protocol::evidence::Bundle;
 use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::status::Status;
@@ -144,8 +147,16 @@ impl Machine {
             "type": "activate_system",
             "store_path": path,
             "nar_hash": info[path]["narHash"],
-            "baseline_sha256": compliance_protocol::digest::Digest::of(&fs::read(self.site.path("baseline.dsse.json")).unwrap()),
+            "baseline_sha256": self.baseline_sha256(),
         })
+    }
+
+    /// The digest of the baseline in force, which is bound to the machine.
+    fn baseline_sha256(&self) -> Digest {
+        let envelope =
+            Envelope::parse(&fs::read(self.site.path("baseline.dsse.json")).unwrap()).unwrap();
+        let keys = self.site.plane.trust.roles.baseline.clone();
+        envelope.open::<Baseline>(&keys).unwrap().payload_sha256()
     }
 
     /// The control plane issues an order.

@@ -106,13 +106,14 @@ impl Doorway {
                     }
                 };
                 match Peer::of(&certificate, tenant) {
-                    Ok(peer) => match self.crowd.enter(&peer.identity) {
-                        Some(_place) => self.serve(stream, address, Some(peer), closed).await,
-                        None => {
-                            let identity = &peer.identity;
-                            tracing::debug!(%identity, "a client with too many connections was refused");
+                    Ok(peer) => {
+                        let identity = peer.identity.clone();
+                        if let Some(_place) = self.crowd.enter(&identity) {
+                            self.serve(stream, address, Some(peer), closed).await;
+                        } else {
+                            tracing::debug!(%identity, "it has too many connections: refused");
                         }
-                    },
+                    }
                     Err(error) => {
                         tracing::warn!(peer = %address, reason = %error, "client refused");
                     }
