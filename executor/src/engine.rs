@@ -126,6 +126,8 @@ pub struct Engine {
     rounds: rounds::Summary,
     next_round: Span,
     rounds_under_way: u32,
+    /// A hint came that no round has followed yet.
+    hinted: bool,
     events: VecDeque<Span>,
     connectivity: Option<Connectivity>,
     step_reported: bool,
@@ -187,6 +189,7 @@ impl Engine {
             rounds: rounds::Summary::default(),
             next_round: Span::ZERO,
             rounds_under_way: 0,
+            hinted: false,
             events: VecDeque::new(),
             connectivity: None,
             step_reported: false,
@@ -247,6 +250,7 @@ impl Engine {
             self.next_round = after(reading.boottime, self.round_interval);
             // Rounds that take longer than their interval do not pile up.
             if self.rounds_under_way == 0 {
+                self.hinted = false;
                 let concludes = self.unjudged.take().into_iter().collect();
                 self.ask_for_round(concludes, moment);
             }
@@ -304,6 +308,10 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let moment = self.moment(reading);
         self.rounds_under_way = self.rounds_under_way.saturating_sub(1);
+        // What it was a hint of may have come too late for this round.
+        if self.hinted {
+            self.bring_round_forward(reading);
+        }
         self.conclude(round, observed, moment)?;
         // One that was judged by an older baseline says nothing any more; another was asked for since.
         if round.sha256 == self.baseline_sha256() {
@@ -326,9 +334,13 @@ impl Engine {
         reading: ClockReading,
     ) -> Result<(), LedgerError> {
         self.reread_baseline(closure_baseline)?;
-        let soon = Span::from_millis(reading.boottime.as_millis() + HINT_DELAY.as_millis());
-        self.next_round = self.next_round.min(soon);
+        self.hinted = true;
+        self.bring_round_forward(reading);
         Ok(())
+    }
+
+    fn bring_round_forward(&mut self, reading: ClockReading) {
+        self.next_round = self.next_round.min(after(reading.boottime, HINT_DELAY));
     }
 
     /// The files and links that are worth a look when they change: the given ones, and what the baseline

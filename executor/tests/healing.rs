@@ -557,6 +557,24 @@ fn rounds_that_take_longer_than_their_interval_do_not_pile_up() {
 }
 
 #[test]
+fn a_hint_during_a_slow_round_brings_the_next_one_forward_when_that_has_ended() {
+    let mut rig = settled();
+    rig.pass(ROUND);
+    rig.engine.tick(rig.reading).unwrap();
+    let slow = rig.engine.take_jobs();
+    rig.engine.hint(Err("it is not there".to_owned()), rig.reading).unwrap();
+    rig.pass(Span::from_secs(5));
+    rig.engine.tick(rig.reading).unwrap();
+    assert!(rig.engine.take_jobs().is_empty(), "the slow round is still under way");
+    for job in slow {
+        rig.run(job);
+    }
+    rig.pass(Span::from_secs(1));
+    rig.engine.tick(rig.reading).unwrap();
+    assert_eq!(rig.engine.take_jobs().len(), 1);
+}
+
+#[test]
 fn a_round_that_was_judged_by_a_replaced_baseline_heals_nothing() {
     let mut rig = settled();
     rig.age_backup(Span::from_hours(50));
