@@ -404,7 +404,7 @@ mod firewall_load {
         assert!(is_good(&kernel) && rig.story().is_empty());
         polls_fail(&mut rig, 2);
         assert!(!is_good(&kernel));
-        assert_eq!(rig.story(), [outcome(Outcome::Reverted, "not_proven")]);
+        assert_eq!(rig.story(), [outcome(Outcome::Reverted, "no_poll_through")]);
         let bundle = deeds(&rig).pop().unwrap();
         assert_eq!(bundle.actions.last().unwrap().name, "undo_ruleset");
         assert!(bundle.rollback.performed);
@@ -423,7 +423,7 @@ mod firewall_load {
         assert!(is_good(&kernel) && rig.story().is_empty());
         pass(&mut rig, Span::from_secs(120));
         assert!(!is_good(&kernel));
-        assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "not_proven"));
+        assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "no_poll_through"));
     }
 
     #[test]
@@ -468,7 +468,7 @@ mod firewall_load {
             assert!(is_good(&kernel) && rig.story().is_empty(), "{minutes}: {:?}", rig.story());
             polls_fail(&mut rig, 2);
             assert!(!is_good(&kernel), "{minutes}");
-            assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "not_proven"), "{minutes}");
+            assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "no_poll_through"), "{minutes}");
         }
     }
 

@@ -197,7 +197,7 @@ fn judge_undo(
     let is_back = report.is_some_and(|r| before.is_some() && r.facts.get("sha256") == before);
     if is_back {
         let detail = format!("{title}: no poll got through after it, so it was taken back");
-        (Outcome::Reverted, "not_proven", detail)
+        (Outcome::Reverted, "no_poll_through", detail)
     } else {
         let detail = format!("{title}: taken back, but things are not as they were before");
         (Outcome::Failed, "undo_failed", detail)
