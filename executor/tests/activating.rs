@@ -116,6 +116,7 @@ fn switching(folder: &str) -> Switching {
         systemd_run: path("/old/systemd-run"),
         nix_store: path("/old/nix-store"),
         nix_env: path("/old/nix-env"),
+        nix: None,
         helper: path("/old/compliance-executor"),
         roots: path("/var/lib/compliance/gcroots"),
         boot: path("/boot"),
