@@ -3,7 +3,8 @@
 //! An [`Activation`] takes [`Event`]s and answers with the one [`Action`] that is to follow. Whoever drives it
 //! puts the new value on disk first, performs the action then, and hands back what came of it. No event says
 //! how a command ended: after each effect the machine looks, and goes by what it sees. So a start after a crash
-//! needs nothing of its own: it looks, too.
+//! needs nothing of its own: it looks, too. That the activation script failed is seen as well: the switch left
+//! a note.
 //!
 //! What the boot loader starts by default changes last, when the new system has proven itself.
 

@@ -26,5 +26,6 @@ pub mod remedy;
 pub mod reserve;
 pub mod serve;
 pub mod socket;
+pub mod switched;
 pub mod table;
 pub mod undo;

@@ -12,7 +12,9 @@ use compliance_daemon::{config, log};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
 use compliance_executor::reserve::Reserve;
-use compliance_executor::{at_the_box, capture, enrol, export, load, serve, socket, table, undo};
+use compliance_executor::{
+    at_the_box, capture, enrol, export, load, serve, socket, switched, table, undo,
+};
 
 const HELP: &str = "\
 compliance-executor: verifies, observes, decides, heals, signs
@@ -25,6 +27,7 @@ compliance-executor: verifies, observes, decides, heals, signs
   pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
   reset-clock --config FILE       forget the latest time ever trusted; leaves an alert
   undo --activation=ID …          what the dead-man of an activation runs
+  switched FOLDER ID              what the unit of a switch runs last
   check-config --config FILE      say whether the configuration is valid
 
 Exit codes: 0 it holds, 1 it does not, 2 it could not be done.
@@ -42,9 +45,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<ExitCode> {
-    if let Some(("undo", rest)) = arguments.split_first().map(|(word, rest)| (word.as_str(), rest))
-    {
-        return undo_activation(rest);
+    match arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
+        Some(("undo", rest)) => return undo_activation(rest),
+        Some(("switched", rest)) => return write_switch_end(rest),
+        _ => {}
     }
     let arguments = Arguments::parse(arguments)?;
     let (Some(command), Some(path)) = (arguments.command.as_deref(), &arguments.config) else {
@@ -153,6 +157,17 @@ fn undo_activation(arguments: &[String]) -> Result<ExitCode> {
         undo::Undone::Back | undo::Undone::Left => ExitCode::SUCCESS,
         undo::Undone::Failed => ExitCode::FAILURE,
     })
+}
+
+/// What the unit of a switch does last: it says for later how the switch ended.
+fn write_switch_end(arguments: &[String]) -> Result<ExitCode> {
+    let ended = (std::env::var("EXIT_CODE"), std::env::var("EXIT_STATUS"));
+    let ([folder, activation], (Ok(code), Ok(status))) = (arguments, ended) else {
+        bail!("switched is what the unit of a switch runs last, with FOLDER ID");
+    };
+    switched::write(Path::new(folder), activation.parse()?, &format!("{code}-{status}"))
+        .with_context(|| format!("how the switch ended cannot be written to {folder}"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(config: &Config, as_json: bool) -> Result<ExitCode> {

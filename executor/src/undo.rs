@@ -117,18 +117,22 @@ fn running_system(host: &dyn Host) -> Option<StorePath> {
 }
 
 fn test(order: &Undoing) -> Option<Command> {
-    switch(&order.systemd_run, &order.before, "test", order.switch_s)
+    switch(&order.systemd_run, &order.before, "test", order.switch_s, None)
 }
 
 /// A switch in the transient unit that `nixos-rebuild` uses, too, so that only one is ever under way; waited
-/// for to its end.
+/// for to its end, at which the unit runs `last`.
 pub(crate) fn switch(
     systemd_run: &AbsPath,
     system: &StorePath,
     verb: &str,
     limit_s: u32,
+    last: Option<&str>,
 ) -> Option<Command> {
-    let parts = [
+    let last = last.map(|last| format!("--property=ExecStopPost={last}"));
+    let program = format!("{system}/bin/switch-to-configuration");
+    let limit = format!("--property=RuntimeMaxSec={limit_s}");
+    let unit = [
         systemd_run.as_str(),
         "--unit=nixos-rebuild-switch-to-configuration",
         "--service-type=exec",
@@ -136,15 +140,14 @@ pub(crate) fn switch(
         "--collect",
         "--no-ask-password",
         "--quiet",
-        &format!("--property=RuntimeMaxSec={limit_s}"),
+        &limit,
         // A switch that does not heed the end of its time would go on for systemd's usual 90 s: past our
         // patience, and into the dead-man.
         "--property=TimeoutStopSec=10",
         "--setenv=NIXOS_INSTALL_BOOTLOADER=0",
-        &format!("{system}/bin/switch-to-configuration"),
-        verb,
     ];
-    let argv = Argv::try_from(parts.map(str::to_owned).to_vec()).ok()?;
+    let parts = unit.into_iter().chain(last.as_deref()).chain([program.as_str(), verb]);
+    let argv = Argv::try_from(parts.map(str::to_owned).collect::<Vec<_>>()).ok()?;
     // systemd ends the unit; the slack is for its telling us.
     let limit = Duration::from_secs(u64::from(limit_s) + 60);
     Some(Command { argv, input: Vec::new(), limit, output_cap: 1024 * 1024 })

@@ -19,7 +19,10 @@ mod site;
 use compliance_protocol::evidence::Bundle;
 use serde_json::json;
 
-use machine::{PROFILE, by_hand, on_the_machine, pinned_flake, run, trust_substitutes_of};
+use machine::{
+    PROFILE, assert_all_is, build, by_hand, executor, on_the_machine, path_of, pinned_flake, run,
+    switch_has_begun, trust_substitutes_of,
+};
 
 fn outcome(bundle: &Bundle) -> (&str, &str) {
     (bundle.outcome.code(), &bundle.reason)
@@ -28,8 +31,8 @@ fn outcome(bundle: &Bundle) -> (&str, &str) {
 #[test]
 fn an_update_proves_itself_before_it_boots_and_is_rolled_back_by_order() {
     on_the_machine(|machine| {
-        let one = machine.build("one");
-        let before = machine.executor();
+        let one = build("one");
+        let before = executor();
         let end = machine.order_system("two");
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
         let steps: Vec<_> = end.actions.iter().map(|step| step.name.as_str()).collect();
@@ -43,28 +46,29 @@ fn an_update_proves_itself_before_it_boots_and_is_rolled_back_by_order() {
         ] {
             assert!(steps.contains(&step), "{step}: {steps:?}");
         }
-        machine.assert_all_is("two");
-        assert_ne!(machine.executor(), before, "the switch restarted the executor");
+        assert_all_is("two");
+        assert_ne!(executor(), before, "the switch restarted the executor");
         let end = machine.order(&json!({ "type": "rollback_system", "store_path": one }));
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
 #[test]
 fn a_failing_activation_is_reverted_and_not_tried_again_for_a_day() {
     on_the_machine(|machine| {
-        let path = machine.build("refuses");
+        let path = build("refuses");
         let action = machine.activate(&path);
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("reverted", "switch_failed"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert!(end.rollback.performed && end.rollback.to == Some(build("one")), "{end:#?}");
+        assert_all_is("one");
         let again = machine.issue(&action);
         let held = machine.deferral_of(&again);
         assert_eq!(outcome(&held), ("deferred", "quarantined"), "{held:#?}");
         let end = machine.order_system("two");
         assert_eq!(outcome(&end), ("success", "activated"), "another one is: {end:#?}");
-        machine.assert_all_is("two");
+        assert_all_is("two");
     });
 }
 
@@ -72,8 +76,8 @@ fn a_failing_activation_is_reverted_and_not_tried_again_for_a_day() {
 fn an_activation_script_that_fails_half_way_is_reverted_although_the_system_runs() {
     on_the_machine(|machine| {
         let end = machine.order_system("stumbles");
-        assert_eq!(end.outcome.code(), "reverted", "{end:#?}");
-        machine.assert_all_is("one");
+        assert_eq!(outcome(&end), ("reverted", "activation_script_failed"), "{end:#?}");
+        assert_all_is("one");
     });
 }
 
@@ -82,7 +86,7 @@ fn a_failing_unit_is_reverted() {
     on_the_machine(|machine| {
         let end = machine.order_system("broken");
         assert_eq!(outcome(&end), ("reverted", "worse_than_before"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
@@ -91,7 +95,7 @@ fn a_unit_that_fails_during_the_soak_is_reverted() {
     on_the_machine(|machine| {
         let end = machine.order_system("sickens");
         assert_eq!(outcome(&end), ("reverted", "worse_than_before"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
@@ -100,7 +104,7 @@ fn a_switch_that_says_it_went_well_and_did_nothing_is_no_success() {
     on_the_machine(|machine| {
         let end = machine.order_system("lies");
         assert_eq!(outcome(&end), ("reverted", "switch_failed"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
@@ -109,24 +113,24 @@ fn a_switch_that_hangs_and_does_not_heed_the_end_of_its_time_is_reverted() {
     on_the_machine(|machine| {
         let end = machine.order_system("hangs");
         assert_eq!(outcome(&end), ("reverted", "switch_failed"), "not the dead-man: {end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
 #[test]
 fn an_executor_that_is_killed_amid_the_switch_goes_on_where_it_was() {
     on_the_machine(|machine| {
-        let path = machine.build("slow");
+        let path = build("slow");
         let action = machine.activate(&path);
         let form = machine.issue(&action);
         machine.wait_until("the switch", |machine| {
             machine.poll();
-            machine.switch_has_begun().then_some(())
+            switch_has_begun().then_some(())
         });
-        run("/usr/bin/kill", &["-KILL", &machine.executor()]);
+        run("/usr/bin/kill", &["-KILL", &executor()]);
         let end = machine.end_of(&form);
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
-        machine.assert_all_is("slow");
+        assert_all_is("slow");
     });
 }
 
@@ -135,7 +139,7 @@ fn when_the_executor_is_dead_with_the_new_system_the_dead_man_brings_the_old_one
     on_the_machine(|machine| {
         let end = machine.order_system("headless");
         assert_eq!(outcome(&end), ("reverted", "deadman"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
@@ -144,77 +148,77 @@ fn a_system_with_another_kernel_is_refused_where_the_boot_loader_cannot_try_it_o
     on_the_machine(|machine| {
         let end = machine.order_system("other-kernel");
         assert_eq!(outcome(&end), ("rejected", "loader_cannot_try_once"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
 #[test]
 fn a_store_path_with_other_contents_than_ordered_is_refused() {
     on_the_machine(|machine| {
-        let two = machine.build("two");
-        let three = machine.build("three");
+        let two = build("two");
+        let three = build("three");
         let mut action = machine.activate(&two);
         action["nar_hash"] = machine.activate(&three)["nar_hash"].clone();
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
 #[test]
 fn a_pinned_flake_is_built_on_the_machine_and_must_give_the_path_of_the_order() {
     on_the_machine(|machine| {
-        let three = machine.build("three");
-        let two = machine.path_of("two");
+        let three = build("three");
+        let two = path_of("two");
         let mut action = machine.activate(&three);
         action["flake"] = format!("{}#two", pinned_flake()).into();
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("failed", "other_store_path"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
         action = machine.activate(&two);
         run("/usr/bin/nix-store", &["--delete", &two]);
         action["flake"] = format!("{}#two", pinned_flake()).into();
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
         assert!(end.actions.iter().any(|step| step.name == "build"), "{end:#?}");
-        machine.assert_all_is("two");
+        assert_all_is("two");
     });
 }
 
 #[test]
 fn a_system_comes_from_a_substituter_only_with_the_signature_of_somebody_known() {
     on_the_machine(|machine| {
-        let path = machine.build("three");
+        let path = build("three");
         let action = machine.activate(&path);
         let key = machine.move_to_substituter(&path);
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
         trust_substitutes_of(&key);
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
-        machine.assert_all_is("three");
+        assert_all_is("three");
     });
 }
 
 #[test]
 fn while_somebody_switches_an_activation_waits() {
     on_the_machine(|machine| {
-        let path = machine.build("two");
+        let path = build("two");
         let action = machine.activate(&path);
         by_hand(&["/usr/bin/sleep", "60"]);
         let form = machine.issue(&action);
         let held = machine.deferral_of(&form);
         assert_eq!(outcome(&held), ("deferred", "somebody_switches"), "{held:#?}");
-        machine.assert_all_is("one");
+        assert_all_is("one");
     });
 }
 
 #[test]
 fn who_switches_to_a_third_system_during_the_soak_is_not_fought() {
     on_the_machine(|machine| {
-        let two = machine.build("two");
-        let three = machine.build("three");
+        let two = build("two");
+        let three = build("three");
         let action = machine.activate(&two);
         let form = machine.issue(&action);
         machine.wait_until("the soak", |machine| {
@@ -226,6 +230,6 @@ fn who_switches_to_a_third_system_during_the_soak_is_not_fought() {
         by_hand(&[&format!("{three}/bin/switch-to-configuration"), "switch"]);
         let end = machine.end_of(&form);
         assert_eq!(outcome(&end), ("failed", "superseded"), "{end:#?}");
-        machine.assert_all_is("three");
+        assert_all_is("three");
     });
 }

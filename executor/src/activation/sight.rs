@@ -20,6 +20,9 @@ pub struct Sight {
     pub switching: Option<bool>,
     /// The dead-man of this activation.
     pub deadman: Option<DeadMan>,
+    /// Whether the activation script of the new system failed when that was switched to. The system may run
+    /// all the same, without what the script did not do.
+    pub script_failed: Option<bool>,
     /// What is decided about this activation, if anything.
     pub decision: Option<Option<Decision>>,
     /// What is wrong; seen only when asked for.

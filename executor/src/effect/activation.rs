@@ -17,6 +17,7 @@ use crate::activation::{
 use crate::boot_default;
 use crate::config::{BootLoader, Switching};
 use crate::decision;
+use crate::switched::{leaves_its_end, script_failed};
 use crate::undo::{Undoing, switch};
 
 /// What a dry run shows.
@@ -104,7 +105,10 @@ impl Hands<'_> {
             _ => self.meant(which, |before| &before.system),
         };
         let limit_s = self.activation.limits.switch_s;
-        if let Some(command) = switch(&self.switching.systemd_run, &system, verb, limit_s) {
+        let Switching { systemd_run, helper, folder, .. } = self.switching;
+        let forward = which == Which::Next && verb == "test";
+        let last = forward.then(|| leaves_its_end(helper, folder, self.activation.id));
+        if let Some(command) = switch(systemd_run, &system, verb, limit_s, last.as_deref()) {
             self.run_command(name, system.as_str(), &command);
         }
     }
@@ -220,6 +224,7 @@ impl Hands<'_> {
             once: Some(None),
             switching: self.is_switching(),
             deadman: self.deadman(),
+            script_failed: script_failed(folder, self.activation.id).ok(),
             decision: decision::decided(folder, self.activation.id).ok(),
             health: health.then(|| self.failed_units()).flatten(),
         }

@@ -2,7 +2,7 @@
 
 use compliance_checks::CheckId;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::Outcome;
+use compliance_protocol::evidence::{Outcome, Rollback};
 use compliance_protocol::gate::Gate;
 use compliance_protocol::order::{Refusal, When};
 use compliance_protocol::status::ActivationStatus;
@@ -284,6 +284,7 @@ impl Engine {
             .draft(trigger, ending.outcome, &ending.reason, ending.detail.clone(), moment)
             .since(started)
             .pre(pre(activation))
+            .rollback(rollback(activation, ending.outcome))
             .actions(what.steps.iter().cloned().collect())
             .gates(gates)
             .post(post);
@@ -359,6 +360,13 @@ fn health(event: &Event) -> Option<&Health> {
 
 fn add_health(sight: &mut Sight, checks: Health) {
     sight.health = sight.health.take().map(|units| units.and(checks));
+}
+
+/// The system before can be gone back to from when it is known.
+fn rollback(activation: &Activation, outcome: Outcome) -> Rollback {
+    let before = activation.before.as_ref().map(|before| before.system.to_string());
+    let performed = outcome == Outcome::Reverted;
+    Rollback { available: before.is_some(), performed, to: before.filter(|_| performed) }
 }
 
 fn pre(activation: &Activation) -> Map<String, Value> {

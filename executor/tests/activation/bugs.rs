@@ -18,6 +18,8 @@ pub(crate) enum Bug {
     NoDeadMan,
     /// The switch ended, so the new system is taken to run, and to be well.
     BelievesExitCode,
+    /// How the activation script ended is not asked.
+    NoScript,
     /// One look is enough.
     NoSoak,
     /// The proof does not ask for the control plane.
@@ -38,13 +40,14 @@ pub(crate) enum Bug {
     EndsEarly,
 }
 
-pub(crate) const BUGS: [Bug; 15] = [
+pub(crate) const BUGS: [Bug; 16] = [
     Bug::BootsFirst,
     Bug::NothingOnRecord,
     Bug::DecidedTwice,
     Bug::DeadManDoesNotAsk,
     Bug::NoDeadMan,
     Bug::BelievesExitCode,
+    Bug::NoScript,
     Bug::NoSoak,
     Bug::NoHeads,
     Bug::NoUndo,

@@ -45,6 +45,8 @@ pub(crate) enum Behaviour {
     HangsBefore,
     /// The switch hangs when the system runs, until systemd ends it; then the rest is well.
     HangsAfter,
+    /// Its activation script fails, and it runs all the same, with all its units.
+    ScriptFails,
     /// A unit fails.
     UnitFails,
     /// A unit fails so long after the switch.
@@ -57,12 +59,13 @@ pub(crate) enum Behaviour {
     NoExecutor,
 }
 
-pub(crate) const BEHAVIOURS: [Behaviour; 12] = [
+pub(crate) const BEHAVIOURS: [Behaviour; 13] = [
     Behaviour::Good,
     Behaviour::RestartsExecutor,
     Behaviour::NeverRuns,
     Behaviour::HangsBefore,
     Behaviour::HangsAfter,
+    Behaviour::ScriptFails,
     Behaviour::UnitFails,
     Behaviour::UnitFailsAfter(MINUTE),
     Behaviour::UnitFailsAfter(6 * MINUTE),

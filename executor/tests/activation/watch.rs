@@ -25,6 +25,9 @@ impl Run<'_> {
         if machine.running != Sys::Next || machine.whole != Some(Sys::Next) || failing {
             return Err(self.violation("proven, and the new system is not well"));
         }
+        if machine.script_failed {
+            return Err(self.violation("proven, and its activation script failed"));
+        }
         if !soaked || self.heads < limits.heads {
             return Err(self.violation("proven without soak and heads"));
         }

@@ -112,31 +112,13 @@ impl Machine {
         symlink(env!("CARGO_BIN_EXE_compliance-executor"), "/usr/local/bin/compliance-executor")
             .unwrap();
         let machine = Self { site };
-        let one = machine.build("one");
+        let one = build("one");
         symlink(&one, CURRENT).unwrap();
         symlink(&one, "/run/booted-system").unwrap();
         run("/usr/bin/nix-env", &["-p", PROFILE, "--set", &one]);
         run(&format!("{one}/bin/switch-to-configuration"), &["switch"]);
-        machine.wait_until("the first feed head", Machine::poll);
+        machine.wait_until("the first feed head", Self::poll);
         machine
-    }
-
-    /// Which path this system has, before it is built.
-    pub(crate) fn path_of(&self, system: &str) -> String {
-        let output = format!("{}.outPath", self.flake_output(system));
-        String::from_utf8(run(NIX, &["eval", "--raw", &output]).stdout).unwrap()
-    }
-
-    /// Builds this system, beside the executor, and gives its path.
-    pub(crate) fn build(&self, system: &str) -> String {
-        let printed =
-            run(NIX, &["build", "--no-link", "--print-out-paths", &self.flake_output(system)]);
-        String::from_utf8(printed.stdout).unwrap().trim().to_owned()
-    }
-
-    /// The flake's output for this system, pinned.
-    fn flake_output(&self, system: &str) -> String {
-        format!("{}#nixosConfigurations.{system}.config.system.build.toplevel", pinned_flake())
     }
 
     /// An order to activate what is at `path`.
@@ -172,7 +154,7 @@ impl Machine {
 
     /// Orders that this system, built before, is activated, and gives the evidence of its end.
     pub(crate) fn order_system(&mut self, system: &str) -> Bundle {
-        let path = self.build(system);
+        let path = build(system);
         let action = self.activate(&path);
         self.order(&action)
     }
@@ -239,32 +221,6 @@ impl Machine {
         panic!("{what} did not happen within {PATIENCE:?}: {:#?}", self.status())
     }
 
-    /// What runs, what the profile names, what boots, and whose unit is active.
-    pub(crate) fn systems(&self) -> [String; 4] {
-        let named = |path: &Path| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            name.split_once("nixos-system-").unwrap().1.to_owned()
-        };
-        let unit = run("/usr/bin/systemctl", &["show", "-P", "Environment", "toy.service"]).stdout;
-        let unit = String::from_utf8(unit).unwrap().trim().replace("SYSTEM=", "");
-        let state = run("/usr/bin/systemctl", &["show", "-P", "ActiveState", "toy.service"]).stdout;
-        assert_eq!(state, b"active\n", "the unit of {unit}");
-        [
-            named(&fs::canonicalize(CURRENT).unwrap()),
-            named(&fs::canonicalize(PROFILE).unwrap()),
-            named(Path::new(&boots())),
-            unit,
-        ]
-    }
-
-    /// Asserts that `system` runs, is what the profile names, and boots; and that nothing is left to undo it.
-    pub(crate) fn assert_all_is(&self, system: &str) {
-        assert_eq!(self.systems(), [system; 4].map(str::to_owned));
-        let pattern = ["list-units", "--all", "--plain", "--no-legend", "compliance-deadman-*"];
-        let deadmen = run("/usr/bin/systemctl", &pattern).stdout;
-        assert_eq!(String::from_utf8(deadmen).unwrap(), "", "no dead-man is left");
-    }
-
     /// Takes what is at `path` out of the store into a substituter, and gives the public key of who signed it.
     pub(crate) fn move_to_substituter(&self, path: &str) -> String {
         let secret = self.site.path("substituter.key");
@@ -280,18 +236,6 @@ impl Machine {
             .unwrap();
         String::from_utf8(public.stdout).unwrap()
     }
-
-    /// Whether the switch to another system has begun.
-    pub(crate) fn switch_has_begun(&self) -> bool {
-        fs::read_to_string("/run/nixos/verbs").unwrap_or_default().ends_with("test\n")
-    }
-
-    /// The executor's process.
-    pub(crate) fn executor(&self) -> String {
-        let shown =
-            run("/usr/bin/systemctl", &["show", "-P", "MainPID", "compliance-executor.service"]);
-        String::from_utf8(shown.stdout).unwrap().trim().to_owned()
-    }
 }
 
 impl Drop for Machine {
@@ -304,6 +248,61 @@ impl Drop for Machine {
             }
         }
     }
+}
+
+/// Which path this system has, before it is built.
+pub(crate) fn path_of(system: &str) -> String {
+    let output = format!("{}.outPath", flake_output(system));
+    String::from_utf8(run(NIX, &["eval", "--raw", &output]).stdout).unwrap()
+}
+
+/// Builds this system, beside the executor, and gives its path.
+pub(crate) fn build(system: &str) -> String {
+    let printed = run(NIX, &["build", "--no-link", "--print-out-paths", &flake_output(system)]);
+    String::from_utf8(printed.stdout).unwrap().trim().to_owned()
+}
+
+/// The flake's output for this system, pinned.
+fn flake_output(system: &str) -> String {
+    format!("{}#nixosConfigurations.{system}.config.system.build.toplevel", pinned_flake())
+}
+
+/// What runs, what the profile names, what boots, and whose unit is active.
+fn systems() -> [String; 4] {
+    let named = |path: &Path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.split_once("nixos-system-").unwrap().1.to_owned()
+    };
+    let unit = run("/usr/bin/systemctl", &["show", "-P", "Environment", "toy.service"]).stdout;
+    let unit = String::from_utf8(unit).unwrap().trim().replace("SYSTEM=", "");
+    let state = run("/usr/bin/systemctl", &["show", "-P", "ActiveState", "toy.service"]).stdout;
+    assert_eq!(state, b"active\n", "the unit of {unit}");
+    [
+        named(&fs::canonicalize(CURRENT).unwrap()),
+        named(&fs::canonicalize(PROFILE).unwrap()),
+        named(Path::new(&boots())),
+        unit,
+    ]
+}
+
+/// Asserts that `system` runs, is what the profile names, and boots; and that nothing is left to undo it.
+pub(crate) fn assert_all_is(system: &str) {
+    assert_eq!(systems(), [system; 4].map(str::to_owned));
+    let pattern = ["list-units", "--all", "--plain", "--no-legend", "compliance-deadman-*"];
+    let deadmen = run("/usr/bin/systemctl", &pattern).stdout;
+    assert_eq!(String::from_utf8(deadmen).unwrap(), "", "no dead-man is left");
+}
+
+/// Whether the switch to another system has begun.
+pub(crate) fn switch_has_begun() -> bool {
+    fs::read_to_string("/run/nixos/verbs").unwrap_or_default().ends_with("test\n")
+}
+
+/// The executor's process.
+pub(crate) fn executor() -> String {
+    let shown =
+        run("/usr/bin/systemctl", &["show", "-P", "MainPID", "compliance-executor.service"]);
+    String::from_utf8(shown.stdout).unwrap().trim().to_owned()
 }
 
 /// What the boot loader starts by default, as its files say.
