@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
@@ -15,14 +17,35 @@ pub struct Hints {
     _watcher: Option<RecommendedWatcher>,
 }
 
+/// One hint. Until it is dropped no other is given: whoever writes a watched file in a loop must not fill
+/// the memory with them.
+#[derive(Debug)]
+pub struct Hint(Arc<AtomicBool>);
+
+impl Hint {
+    /// None while the last one is not dropped.
+    fn new(waits: &Arc<AtomicBool>) -> Option<Self> {
+        let is_first = !waits.swap(true, Ordering::AcqRel);
+        is_first.then(|| Self(Arc::clone(waits)))
+    }
+}
+
+impl Drop for Hint {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl Hints {
-    /// Calls `hint` when one of `paths` may have changed. What cannot be watched is looked at in each
-    /// round all the same, so that is logged and no more.
-    pub fn new(paths: BTreeSet<PathBuf>, hint: impl Fn() + Send + 'static) -> Self {
+    /// Calls `give` with a hint when one of `paths` may have changed. It is to be dropped before what
+    /// changed is looked at. What cannot be watched is looked at in each round all the same, so that is
+    /// logged and no more.
+    pub fn new(paths: BTreeSet<PathBuf>, give: impl Fn(Hint) + Send + 'static) -> Self {
         let ours = paths.clone();
+        let waits = Arc::default();
         let handler = move |event: notify::Result<Event>| {
             if event.is_ok_and(|event| concerns(&event, &ours)) {
-                hint();
+                Hint::new(&waits).into_iter().for_each(&give);
             }
         };
         let mut watcher = match notify::recommended_watcher(handler) {
@@ -73,8 +96,8 @@ mod tests {
         let status = dir.path().join("status.json");
         std::fs::write(&status, "old").unwrap();
         let (hint, hints) = mpsc::channel();
-        let watching = Hints::new(BTreeSet::from([status.clone()]), move || {
-            let _ = hint.send(());
+        let watching = Hints::new(BTreeSet::from([status.clone()]), move |given| {
+            let _ = hint.send(given);
         });
         std::fs::write(dir.path().join("neighbour"), "x").unwrap();
         assert!(hints.recv_timeout(Duration::from_millis(200)).is_err());
@@ -92,10 +115,28 @@ mod tests {
         let unit = units.join("nginx.service");
         std::fs::write(&unit, "old").unwrap();
         let (hint, hints) = mpsc::channel();
-        let _watching = Hints::new(BTreeSet::from([units]), move || {
-            let _ = hint.send(());
+        let _watching = Hints::new(BTreeSet::from([units]), move |given| {
+            let _ = hint.send(given);
         });
         std::fs::write(&unit, "new").unwrap();
+        hints.recv_timeout(Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn however_often_a_file_is_rewritten_one_hint_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        let status = dir.path().join("status.json");
+        let (hint, hints) = mpsc::channel();
+        let _watching = Hints::new(BTreeSet::from([status.clone()]), move |given| {
+            let _ = hint.send(given);
+        });
+        for _ in 0..1000 {
+            std::fs::write(&status, "new").unwrap();
+        }
+        let first = hints.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(hints.recv_timeout(Duration::from_millis(200)).is_err(), "no other waits");
+        drop(first);
+        std::fs::write(&status, "newer").unwrap();
         hints.recv_timeout(Duration::from_secs(10)).unwrap();
     }
 }

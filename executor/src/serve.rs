@@ -18,7 +18,7 @@ use nix::sys::signal::{SigSet, Signal};
 use crate::authorise::Permit;
 use crate::effect::{Performed, Tools, perform};
 use crate::engine::{Engine, Job, RoundJob};
-use crate::hints::Hints;
+use crate::hints::{Hint, Hints};
 use crate::ledger::LedgerError;
 use crate::load;
 use crate::observe::{Observed, Observer};
@@ -29,7 +29,7 @@ enum Event {
     Asked(Request, mpsc::Sender<Answer>),
     RoundDone(Box<RoundJob>, Vec<Observed>, System),
     EffectDone(Performed),
-    Hint,
+    Hint(Hint),
     Stop,
 }
 
@@ -98,7 +98,10 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
             Ok(Event::EffectDone(performed)) => {
                 engine.effect_done(performed, compliance_clock::read())?;
             }
-            Ok(Event::Hint) => engine.hint(closure_baseline(), compliance_clock::read())?,
+            Ok(Event::Hint(hint)) => {
+                drop(hint);
+                engine.hint(closure_baseline(), compliance_clock::read())?;
+            }
             Ok(Event::Stop) => break,
             Err(_) => {}
         }
@@ -114,8 +117,8 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
 
 fn watch_files(paths: BTreeSet<PathBuf>, events: &mpsc::Sender<Event>) -> Hints {
     let events = events.clone();
-    Hints::new(paths, move || {
-        let _ = events.send(Event::Hint);
+    Hints::new(paths, move |hint| {
+        let _ = events.send(Event::Hint(hint));
     })
 }
 

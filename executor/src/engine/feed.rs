@@ -222,11 +222,11 @@ impl Engine {
     /// Records what consumes nothing: the same once, and a few an hour; beyond that they are counted.
     pub(super) fn notice(&mut self, notice: Notice<'_>, moment: Moment) -> Result<(), LedgerError> {
         let Notice { source, reason, detail, digest, outcome } = notice;
-        let wall = moment.reading.wall;
+        let now = self.limits_now(moment);
         if self.ledger.is_recorded(digest)? {
             return Ok(());
         }
-        if self.ledger.recorded(source, wall)? >= MAX_NOTICES {
+        if self.ledger.recorded(source, now)? >= MAX_NOTICES {
             let suppressed: u64 = self.ledger.fact(Fact::Suppressed)?.unwrap_or(0);
             return self.record(moment, |tx, _| {
                 tx.set_fact(Fact::Suppressed, &(suppressed + 1).to_string())
@@ -238,7 +238,7 @@ impl Engine {
         }
         let draft = self.draft(trigger, outcome, reason, detail, moment);
         self.record(moment, |tx, author| {
-            tx.count_refusal(digest, source, wall)?;
+            tx.count_refusal(digest, source, now)?;
             tx.append(author, draft)
         })
     }
@@ -247,7 +247,7 @@ impl Engine {
     pub(super) fn report_suppressed(&mut self, moment: Moment) -> Result<(), LedgerError> {
         let Some(count) = self.ledger.fact::<u64>(Fact::Suppressed)? else { return Ok(()) };
         for source in Source::ALL {
-            if self.ledger.recorded(source, moment.reading.wall)? >= MAX_NOTICES {
+            if self.ledger.recorded(source, self.limits_now(moment))? >= MAX_NOTICES {
                 return Ok(());
             }
         }

@@ -42,12 +42,13 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         self.kernel_clock_only = true;
         let moment = self.moment(moment.reading);
+        let at = self.limits_now(moment);
         let trigger = Trigger::of(TriggerKind::Boot);
         let draft = self.draft(trigger, Outcome::Alert, "ledger_new", detail, moment);
         self.record(moment, |tx, author| {
             if let Some(fresh) = fresh {
                 tx.start_chain(fresh)?;
-                tx.count_attempt(SET_BACK, Attempt { at: moment.reading.wall, healed: true })?;
+                tx.count_attempt(SET_BACK, Attempt { at, healed: true })?;
             }
             tx.clear_fact(Fact::New)?;
             tx.set_fact(Fact::KernelClockOnly, "1")?;
@@ -81,7 +82,7 @@ impl Engine {
         if !self.ledger.lacks(theirs)? {
             return Ok(());
         }
-        if self.ledger.attempts(SET_BACK, moment.reading.wall)?.len() >= MAX_SET_BACKS {
+        if self.ledger.attempts(SET_BACK, self.limits_now(moment))?.len() >= MAX_SET_BACKS {
             self.kernel_clock_only = true;
             return self.record(moment, |tx, _| tx.set_fact(Fact::KernelClockOnly, "1"));
         }

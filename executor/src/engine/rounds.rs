@@ -10,7 +10,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::Engine;
-use crate::authorise::{self, Decision, MAX_PAUSE, Permit};
+use crate::authorise::{self, Circumstances, Decision, MAX_PAUSE, Permit};
 use crate::effect::Effect;
 use crate::evidence::{Draft, Moment};
 use crate::gates::{self, BREAKER};
@@ -131,9 +131,16 @@ impl Engine {
         }
     }
 
+    /// What time it is for limits: the trusted one; else the machine's, but not before the latest that was
+    /// ever trusted, or a clock that starts in 1970 would make the limits forget what came after that.
+    pub(super) fn limits_now(&self, moment: Moment) -> Timestamp {
+        let wall = moment.reading.wall;
+        moment.now.at().unwrap_or_else(|| self.high_water.map_or(wall, |mark| mark.max(wall)))
+    }
+
     /// A pause that was set by a clock far ahead of this one lasts no longer than any other.
     fn bound_pause(&mut self, moment: Moment) -> Result<(), LedgerError> {
-        let latest = moment.stamp().plus(MAX_PAUSE);
+        let latest = self.limits_now(moment).plus(MAX_PAUSE);
         match self.ledger.fact::<Timestamp>(Fact::PauseUntil)? {
             Some(until) if until > latest => {
                 self.record(moment, |tx, _| tx.set_fact(Fact::PauseUntil, &latest.to_string()))
@@ -193,8 +200,9 @@ impl Engine {
                 continue;
             };
             let key = attempt_key(report.check, &remedy.effect.subject());
-            let attempts = self.ledger.attempts(&key, moment.reading.wall)?;
-            let about = self.circumstances(doing.as_deref(), moment);
+            let wall = self.limits_now(moment);
+            let attempts = self.ledger.attempts(&key, wall)?;
+            let about = Circumstances { wall, ..self.circumstances(doing.as_deref(), moment) };
             match authorise::heal(observed, subject, paused, &attempts, &about) {
                 Some(Decision::Go(permit, gates)) => {
                     let effect = Some(permit.effect().clone());

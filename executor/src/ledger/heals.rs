@@ -4,7 +4,7 @@ use compliance_protocol::digest::Digest;
 use compliance_protocol::time::{Span, Timestamp};
 use rusqlite::params;
 
-use super::{Ledger, LedgerError, Tx};
+use super::{Fact, Ledger, LedgerError, Tx};
 use crate::gates::Attempt;
 
 /// Where something came from that is put into evidence a few times an hour at most. Each source has its own
@@ -33,7 +33,7 @@ const TWO_DAYS: Span = Span::from_hours(48);
 const HOUR: Span = Span::from_hours(1);
 
 impl Ledger {
-    /// The attempts at healing `subject` in the last two days by the machine's clock, oldest first.
+    /// The attempts at healing `subject` in the two days before `now`, oldest first.
     pub fn attempts(&self, subject: &str, now: Timestamp) -> Result<Vec<Attempt>, LedgerError> {
         let sql = "SELECT at_ms, healed FROM heals WHERE subject = ?1 AND at_ms > ?2 ORDER BY n";
         self.date_back("heals", now)?;
@@ -51,7 +51,7 @@ impl Ledger {
         Ok(self.db.prepare_cached(sql)?.exists([digest.as_bytes()])?)
     }
 
-    /// How much was recorded from there in the last hour by the machine's clock.
+    /// How much was recorded from there in the hour before `now`.
     pub fn recorded(&self, source: Source, now: Timestamp) -> Result<u64, LedgerError> {
         self.date_back("refusals", now)?;
         let sql = "SELECT count(*) FROM refusals WHERE source = ?1 AND at_ms > ?2";
@@ -61,7 +61,8 @@ impl Ledger {
     }
 
     /// What is dated in the future was counted by a clock that has been set back since. It counts as of
-    /// now: neither is the limit wiped, nor does it last until that future comes.
+    /// now: neither is the limit wiped, nor does it last until that future comes. So `now` must not be the
+    /// reading of a clock that is itself behind.
     fn date_back(&self, table: &str, now: Timestamp) -> Result<(), LedgerError> {
         let sql = format!("UPDATE {table} SET at_ms = ?1 WHERE at_ms > ?1");
         self.db.prepare_cached(&sql)?.execute([now.as_millis()])?;
@@ -70,13 +71,16 @@ impl Ledger {
 }
 
 impl Tx<'_> {
-    /// Counts an attempt.
+    /// Counts an attempt. Where its clock and the latest time ever trusted differ, either may be wrong: it
+    /// is dated by the later, which the next look dates back, and what is old for both is forgotten.
     pub fn count_attempt(&self, subject: &str, attempt: Attempt) -> Result<(), LedgerError> {
-        let since = attempt.at.plus(Span::from_millis(-TWO_DAYS.as_millis())).as_millis();
+        let mark = self.fact(Fact::HighWater)?.unwrap_or(attempt.at);
+        let (earlier, later) = (attempt.at.min(mark), attempt.at.max(mark));
+        let since = earlier.plus(Span::from_millis(-TWO_DAYS.as_millis())).as_millis();
         self.tx.execute("DELETE FROM heals WHERE at_ms <= ?1", [since])?;
         self.tx.execute(
             "INSERT INTO heals (subject, at_ms, healed) VALUES (?1, ?2, ?3)",
-            params![subject, attempt.at.as_millis(), attempt.healed],
+            params![subject, later.as_millis(), attempt.healed],
         )?;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::local::{Answer, Connectivity, ConnectivityCause, Request};
-use compliance_protocol::time::Span;
+use compliance_protocol::time::{Span, Timestamp};
 use compliance_testkit::OrderForm;
 
 use crate::common::{Rig, outcome, run_backup};
@@ -140,4 +140,27 @@ fn a_clock_that_was_far_ahead_and_is_set_right_does_not_silence_refusals_for_lon
     assert_eq!(rig.because("rejections_suppressed").len(), 1);
     rig.poll_with(vec![junk(50)]);
     assert_eq!(rejected(&rig), 11);
+}
+
+#[test]
+fn a_clock_that_starts_in_1970_wipes_neither_what_was_refused_nor_how_often() {
+    let mut rig = Rig::new();
+    rig.poll_with((0..10).map(junk).collect());
+    let right = rig.reading.wall;
+    rig.reading.synchronised = false;
+    rig.reading.wall = Timestamp::from_millis(0);
+    rig.reboot();
+    rig.settle();
+    let ticket = rig.ticket();
+    let none = rig.plane.answer_with(&rig.plane.head(&ticket, right), &ticket, vec![junk(10)]);
+    rig.handle(none);
+    rig.reading.synchronised = true;
+    rig.reading.wall = right.plus(Span::from_secs(60));
+    rig.settle();
+    rig.poll_with((0..15).map(junk).collect());
+    assert_eq!(rejected(&rig), 10);
+    rig.pass(Span::from_hours(1));
+    rig.settle();
+    rig.poll_with((0..16).map(junk).collect());
+    assert_eq!(rejected(&rig), 16, "an hour is over, and those of before are known");
 }
