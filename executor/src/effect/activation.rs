@@ -217,17 +217,22 @@ impl Hands<'_> {
     pub(super) fn sight(&mut self, health: bool) -> Sight {
         let folder = Path::new(self.switching.folder.as_str());
         let profile = self.switching.profile.to_string();
-        Sight {
+        // Asked before and after the rest, or else a switch that ends meanwhile would seem to have ended without
+        // the new system.
+        let began = self.is_switching();
+        let sight = Sight {
             running: self.link("/run/current-system"),
             profile: self.link(&profile),
             default: self.boot_default(),
             once: Some(None),
-            switching: self.is_switching(),
+            switching: None,
             deadman: self.deadman(),
             script_failed: script_failed(folder, self.activation.id).ok(),
             decision: decision::decided(folder, self.activation.id).ok(),
             health: health.then(|| self.failed_units()).flatten(),
-        }
+        };
+        let switching = began.zip(self.is_switching()).map(|(began, ended)| began || ended);
+        Sight { switching, ..sight }
     }
 
     fn boot_default(&mut self) -> Option<StorePath> {
