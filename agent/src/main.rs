@@ -48,7 +48,8 @@ fn perform() -> anyhow::Result<u8> {
 }
 
 fn run_agent(config: &Config) -> anyhow::Result<u8> {
-    compliance_daemon::log::start("compliance-agent", config.log.level, config.log.format);
+    let _log =
+        compliance_daemon::log::start("compliance-agent", config.log.level, config.log.format);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)

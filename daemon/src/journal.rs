@@ -1,159 +1,154 @@
-//! Log lines for journald, over its native socket (<https://systemd.io/JOURNAL_NATIVE_PROTOCOL/>).
-//!
-//! journald may hang, and who then waits for room in its queue hangs as well, be it the process that is to find
-//! out. So a line waits for a moment only, and is lost after that.
+//! Logs for journald, handed over by a thread of their own: journald may hang, and then nothing else may
+//! wait for it.
 
-use std::fmt::Debug;
-use std::io::{self, ErrorKind};
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::fmt::{self, Write as _};
+use std::io;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
-/// Where journald listens.
-pub(crate) const SOCKET: &str = "/run/systemd/journal/socket";
+/// So many lines wait for journald at most; what comes while it hangs is lost.
+const QUEUE: usize = 1024;
 
-/// How long a line waits for room in journald's queue.
-const LIMIT: Duration = Duration::from_millis(50);
+/// How long the last lines of a process may take.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Sends each event to journald.
-#[derive(Debug)]
+/// Takes events, and waits for nobody.
+#[derive(Debug, Clone)]
 pub(crate) struct Journal {
-    ours: UnixDatagram,
-    socket: PathBuf,
-    identifier: String,
+    queue: SyncSender<Work>,
+}
+
+/// Waits, when it goes, until what was logged before has been handed over; not for long.
+#[derive(Debug)]
+pub struct Flush(Option<Journal>);
+
+#[derive(Debug)]
+struct Line {
+    level: Level,
+    text: String,
+}
+
+#[derive(Debug)]
+enum Work {
+    Line(Line),
+    Flush(SyncSender<()>),
 }
 
 impl Journal {
-    /// The journal that listens at `socket`, for lines of the program `identifier`. An error if nobody does.
-    pub(crate) fn new(socket: &Path, identifier: &str) -> io::Result<Self> {
-        let ours = UnixDatagram::unbound()?;
-        ours.set_write_timeout(Some(LIMIT))?;
-        // journald ignores an entry without fields.
-        match ours.send_to(&[], socket) {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
-            _ => Ok(Self { ours, socket: socket.to_owned(), identifier: identifier.to_owned() }),
+    /// Hands events over to journald.
+    pub(crate) fn new(identifier: &str) -> io::Result<Self> {
+        let journald = tracing_journald::layer()?.with_syslog_identifier(identifier.to_owned());
+        let subscriber = tracing_subscriber::registry().with(journald);
+        let dispatch = tracing::Dispatch::new(subscriber);
+        Self::to(move |line| tracing::dispatcher::with_default(&dispatch, || say(&line)))
+    }
+
+    fn to(mut hand_over: impl FnMut(Line) + Send + 'static) -> io::Result<Self> {
+        let (queue, waiting) = mpsc::sync_channel(QUEUE);
+        let work = move || {
+            for work in waiting {
+                match work {
+                    Work::Line(line) => hand_over(line),
+                    Work::Flush(done) => drop(done.try_send(())),
+                }
+            }
+        };
+        thread::Builder::new().name("journal".to_owned()).spawn(work)?;
+        Ok(Self { queue })
+    }
+}
+
+impl Flush {
+    /// For what goes to `journal`, or elsewhere at once.
+    pub(crate) fn of(journal: Option<&Journal>) -> Self {
+        Self(journal.cloned())
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        let Some(journal) = &self.0 else { return };
+        let (done, flushed) = mpsc::sync_channel(1);
+        if journal.queue.try_send(Work::Flush(done)).is_ok() {
+            let _ = flushed.recv_timeout(LAST_WORDS);
         }
     }
 }
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut entry = Entry::default();
-        entry.put("SYSLOG_IDENTIFIER", &self.identifier);
-        entry.put("PRIORITY", priority(*event.metadata().level()));
-        entry.put("TARGET", event.metadata().target());
-        event.record(&mut entry);
-        // There is nowhere to tell of a line that is lost.
-        let _ = self.ours.send_to(&entry.0, &self.socket);
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        let line = Line { level: *event.metadata().level(), text: text.0 };
+        let _ = self.queue.try_send(Work::Line(line));
     }
 }
 
-/// As syslog(3) numbers them: what was done is worth a notice.
-fn priority(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "3",
-        Level::WARN => "4",
-        Level::INFO => "5",
-        Level::DEBUG => "6",
-        Level::TRACE => "7",
+/// An event as one line: its message, and its fields after that.
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = if field.name() == "message" {
+            let rest = std::mem::take(&mut self.0);
+            write!(self.0, "{value:?}{rest}")
+        } else {
+            write!(self.0, " {field}={value:?}")
+        };
     }
 }
 
-/// An entry: each field by its name, a line end, the value's length in 64 bits and the value.
-#[derive(Debug, Default)]
-struct Entry(Vec<u8>);
-
-impl Entry {
-    fn put(&mut self, name: &str, value: &str) {
-        let length = u64::try_from(value.len()).unwrap_or(u64::MAX).to_le_bytes();
-        for part in [name.as_bytes(), b"\n", &length, value.as_bytes(), b"\n"] {
-            self.0.extend_from_slice(part);
-        }
-    }
-}
-
-impl Visit for Entry {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.put("MESSAGE", value),
-            name => self.put(&format!("F_{}", name.replace('.', "_").to_ascii_uppercase()), value),
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.record_str(field, &format!("{value:?}"));
+/// Says it again, at its own level.
+fn say(line: &Line) {
+    match line.level {
+        Level::ERROR => tracing::error!("{}", line.text),
+        Level::WARN => tracing::warn!("{}", line.text),
+        Level::INFO => tracing::info!("{}", line.text),
+        _ => tracing::debug!("{}", line.text),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
-    use tracing_subscriber::layer::SubscriberExt as _;
-
     use super::*;
 
-    fn logged(socket: &Path, log: impl FnOnce()) {
-        let journal = Journal::new(socket, "test").unwrap();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(journal), log);
-    }
-
     #[test]
-    fn a_line_becomes_an_entry_with_its_fields() {
-        let dir = tempfile::tempdir().unwrap();
-        let journald = UnixDatagram::bind(dir.path().join("socket")).unwrap();
-        logged(&dir.path().join("socket"), || {
-            tracing::warn!(count = 3, folder = %"/x", "two\nlines");
-        });
-        let mut bytes = [0; 1000];
-        assert_eq!(journald.recv(&mut bytes).unwrap(), 0);
-        let length = journald.recv(&mut bytes).unwrap();
-        let mut expected = Entry::default();
-        expected.put("SYSLOG_IDENTIFIER", "test");
-        expected.put("PRIORITY", "4");
-        expected.put("TARGET", module_path!());
-        expected.put("MESSAGE", "two\nlines");
-        expected.put("F_COUNT", "3");
-        expected.put("F_FOLDER", "/x");
-        assert_eq!(bytes[..length], expected.0);
-        assert!(expected.0.ends_with(b"F_FOLDER\n\x02\0\0\0\0\0\0\0/x\n"));
-    }
-
-    #[test]
-    fn a_journal_that_hangs_holds_nobody_up_who_logs() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("socket");
-        let _hangs = UnixDatagram::bind(&socket).unwrap();
-        // Each sender may have so much under way; together they fill the queue.
-        let mut crowd = Vec::new();
-        loop {
-            let one = UnixDatagram::unbound().unwrap();
-            one.set_nonblocking(true).unwrap();
-            if one.send_to(b"MESSAGE=x\n", &socket).is_err() {
-                break;
+    fn a_journald_that_hangs_holds_nobody_up_and_what_it_has_no_room_for_is_lost() {
+        let (hang, hung) = mpsc::channel::<()>();
+        let (seen, lines) = mpsc::channel();
+        let journal = Journal::to(move |line| {
+            let _ = hung.recv();
+            let _ = seen.send(line.text);
+        })
+        .unwrap();
+        let flush = Flush::of(Some(&journal));
+        let subscriber = tracing_subscriber::registry().with(journal);
+        tracing::subscriber::with_default(subscriber, || {
+            for n in 0..2 * QUEUE {
+                tracing::info!(n, other = "x y", "the line");
             }
-            while one.send_to(b"MESSAGE=x\n", &socket).is_ok() {}
-            crowd.push(one);
-        }
-        let (done, ended) = mpsc::channel();
-        std::thread::spawn(move || {
-            logged(&socket, || tracing::info!("nobody reads this"));
-            let _ = done.send(());
         });
-        ended.recv_timeout(Duration::from_secs(10)).unwrap();
+        drop(flush);
+        drop(hang);
+        let lines: Vec<_> = lines.iter().collect();
+        assert_eq!(lines[0], "the line n=0 other=\"x y\"");
+        assert!((QUEUE..=QUEUE + 2).contains(&lines.len()), "{}", lines.len());
     }
 
     #[test]
-    fn where_nobody_listens_there_is_no_journal() {
-        let dir = tempfile::tempdir().unwrap();
-        let socket = dir.path().join("socket");
-        assert_eq!(Journal::new(&socket, "test").unwrap_err().kind(), ErrorKind::NotFound);
-        drop(UnixDatagram::bind(&socket).unwrap());
-        assert_eq!(Journal::new(&socket, "test").unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    fn the_last_words_of_a_process_are_handed_over() {
+        let (seen, lines) = mpsc::channel();
+        let journal = Journal::to(move |line| drop(seen.send(line.text))).unwrap();
+        let flush = Flush::of(Some(&journal));
+        let subscriber = tracing_subscriber::registry().with(journal);
+        tracing::subscriber::with_default(subscriber, || tracing::warn!("the end"));
+        drop(flush);
+        assert_eq!(lines.try_recv().as_deref(), Ok("the end"));
     }
 }

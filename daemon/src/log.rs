@@ -1,12 +1,12 @@
 //! Logging: to journald where it listens, else to stderr.
 
-use std::path::Path;
-
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::journal::{self, Journal};
+use crate::journal::Journal;
+
+pub use crate::journal::Flush;
 
 /// How much is logged.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -37,8 +37,9 @@ pub enum Format {
 /// Sends this process's logs to journald if systemd started it, else to stderr.
 ///
 /// journald is used when `JOURNAL_STREAM` is set (systemd.exec(5)): then stderr is the journal anyway,
-/// and the native protocol keeps the fields.
-pub fn start(identifier: &str, level: Level, format: Format) {
+/// and the native protocol keeps the levels. Keep what this gives until the process ends.
+#[must_use]
+pub fn start(identifier: &str, level: Level, format: Format) -> Flush {
     let level = match level {
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
@@ -46,8 +47,8 @@ pub fn start(identifier: &str, level: Level, format: Format) {
         Level::Debug => LevelFilter::DEBUG,
     };
     let registry = tracing_subscriber::registry().with(level);
-    let journal = std::env::var_os("JOURNAL_STREAM")
-        .and_then(|_| Journal::new(Path::new(journal::SOCKET), identifier).ok());
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| Journal::new(identifier).ok());
+    let flush = Flush::of(journal.as_ref());
     let stderr =
         || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
     // A second start in one process, as in tests, keeps the first subscriber.
@@ -56,4 +57,5 @@ pub fn start(identifier: &str, level: Level, format: Format) {
         (None, Format::Json) => registry.with(stderr().json()).try_init(),
         (None, Format::Text) => registry.with(stderr().with_ansi(false)).try_init(),
     };
+    flush
 }

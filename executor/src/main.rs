@@ -65,7 +65,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
     }
     match command {
         "serve" => {
-            log::start("compliance-executor", config.log.level, config.log.format);
+            let _log = log::start("compliance-executor", config.log.level, config.log.format);
             serve_until_stopped(&config)
         }
         "check" => check(&config, arguments.json),
@@ -147,7 +147,7 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
 /// What the dead-man does. It waits without an event to wait for: it is alone, and nobody tells it that a
 /// switch has ended.
 fn undo_activation(arguments: &[String]) -> Result<ExitCode> {
-    log::start("compliance-executor", log::Level::default(), log::Format::default());
+    let _log = log::start("compliance-executor", log::Level::default(), log::Format::default());
     let undoing = undo::Undoing::parse(arguments)?;
     let (_never, silence) = std::sync::mpsc::channel::<()>();
     let mut wait = |span| {

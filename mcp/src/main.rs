@@ -85,7 +85,7 @@ fn initialise(request: &init::Request) -> anyhow::Result<()> {
 
 fn run(config: &std::path::Path) -> anyhow::Result<()> {
     let config = Config::read(config)?;
-    compliance_daemon::log::start("compliance-mcp", config.log.level, config.log.format);
+    let _log = compliance_daemon::log::start("compliance-mcp", config.log.level, config.log.format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
