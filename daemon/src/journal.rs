@@ -120,10 +120,10 @@ mod tests {
 
     #[test]
     fn a_journald_that_hangs_holds_nobody_up_and_what_it_has_no_room_for_is_lost() {
-        let (hang, hung) = mpsc::channel::<()>();
+        let (release, gate) = mpsc::channel::<()>();
         let (seen, lines) = mpsc::channel();
         let journal = Journal::to(move |line| {
-            let _ = hung.recv();
+            let _ = gate.recv();
             let _ = seen.send(line.text);
         })
         .unwrap();
@@ -135,7 +135,7 @@ mod tests {
             }
         });
         drop(flush);
-        drop(hang);
+        drop(release);
         let lines: Vec<_> = lines.iter().collect();
         assert_eq!(lines[0], "the line n=0 other=\"x y\"");
         assert!((QUEUE..=QUEUE + 2).contains(&lines.len()), "{}", lines.len());
