@@ -34,7 +34,7 @@ pub fn undo_script(expected: &FirewallBaseline, before: &str) -> Result<String, 
     let mut script = removal(&touched)?;
     for (table, text) in tables(before)? {
         if touched.contains(&table) {
-            if text.contains(" xt ") || text.contains("# xt_") {
+            if text.split_whitespace().any(|word| word == "xt") {
                 return Err(NotLoadable::Iptables(table.to_string()));
             }
             script.push_str(&text);
