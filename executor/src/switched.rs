@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 
 use compliance_protocol::name::{AbsPath, Id};
 
-/// What `switch-to-configuration` ends with when the activation script failed; it goes on after that.
-const SCRIPT_FAILED: &str = "exited-2";
+/// What `switch-to-configuration` ends with when it has done all that it was to do; with 4 some unit is not
+/// well, which is seen anyway. Whatever else it ends with, some of it was not done: the activation script
+/// failed, or it was killed half-way.
+const WHOLE: [&str; 2] = ["exited-0", "exited-4"];
 
 /// What the unit of a switch runs when the switch has ended. How it ended is in the environment then; systemd
 /// puts no variables into the arguments of such a unit.
@@ -24,10 +26,10 @@ pub fn write(folder: &Path, activation: Id, ended: &str) -> Result<(), Error> {
     symlink(ended, place(folder, activation))
 }
 
-/// Whether the activation script is known to have failed.
+/// Whether the switch is known not to have done all that it was to do.
 pub fn script_failed(folder: &Path, activation: Id) -> Result<bool, Error> {
     match fs::read_link(place(folder, activation)) {
-        Ok(ended) => Ok(ended == Path::new(SCRIPT_FAILED)),
+        Ok(ended) => Ok(!WHOLE.iter().any(|whole| ended == Path::new(whole))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -43,12 +45,10 @@ mod tests {
     use compliance_protocol::time::Timestamp;
 
     #[test]
-    fn only_the_one_code_says_that_the_script_failed() {
-        for (n, (ended, failed)) in
-            [("exited-0", false), ("exited-2", true), ("exited-4", false), ("killed-TERM", false)]
-                .into_iter()
-                .enumerate()
-        {
+    fn a_switch_that_was_cut_short_is_told_from_one_that_did_it_all() {
+        let whole = [("exited-0", false), ("exited-4", false)];
+        let cut_short = [("exited-2", true), ("killed-TERM", true), ("killed-KILL", true)];
+        for (n, (ended, failed)) in whole.into_iter().chain(cut_short).enumerate() {
             let dir = tempfile::TempDir::new().unwrap();
             let folder = dir.path().join("run");
             let id = Id::new(Timestamp::from_millis(1), [u8::try_from(n).unwrap(); 10]);

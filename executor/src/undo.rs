@@ -117,19 +117,31 @@ fn running_system(host: &dyn Host) -> Option<StorePath> {
 }
 
 fn test(order: &Undoing) -> Option<Command> {
-    switch(&order.systemd_run, &order.before, "test", order.switch_s, None)
+    switch(&order.systemd_run, &order.before, "test", order.switch_s, Way::Back)
+}
+
+/// Which way a switch goes.
+pub(crate) enum Way {
+    /// To the new system; the unit runs `last` when it has ended.
+    Forward { last: Option<String> },
+    /// To the one of before. Its own checks before a switch have no say: what they find wrong is what it goes
+    /// back from.
+    Back,
 }
 
 /// A switch in the transient unit that `nixos-rebuild` uses, too, so that only one is ever under way; waited
-/// for to its end, at which the unit runs `last`.
+/// for to its end.
 pub(crate) fn switch(
     systemd_run: &AbsPath,
     system: &StorePath,
     verb: &str,
     limit_s: u32,
-    last: Option<&str>,
+    way: Way,
 ) -> Option<Command> {
-    let last = last.map(|last| format!("--property=ExecStopPost={last}"));
+    let of_the_way = match way {
+        Way::Forward { last } => last.map(|last| format!("--property=ExecStopPost={last}")),
+        Way::Back => Some("--setenv=NIXOS_NO_CHECK=1".to_owned()),
+    };
     let program = format!("{system}/bin/switch-to-configuration");
     let limit = format!("--property=RuntimeMaxSec={limit_s}");
     let unit = [
@@ -146,7 +158,7 @@ pub(crate) fn switch(
         "--property=TimeoutStopSec=10",
         "--setenv=NIXOS_INSTALL_BOOTLOADER=0",
     ];
-    let parts = unit.into_iter().chain(last.as_deref()).chain([program.as_str(), verb]);
+    let parts = unit.into_iter().chain(of_the_way.as_deref()).chain([program.as_str(), verb]);
     let argv = Argv::try_from(parts.map(str::to_owned).collect::<Vec<_>>()).ok()?;
     // systemd ends the unit; the slack is for its telling us.
     let limit = Duration::from_secs(u64::from(limit_s) + 60);

@@ -18,7 +18,7 @@ use crate::boot_default;
 use crate::config::{BootLoader, Switching};
 use crate::decision;
 use crate::switched::{leaves_its_end, script_failed};
-use crate::undo::{Undoing, switch};
+use crate::undo::{Undoing, Way, switch};
 
 /// What a dry run shows.
 pub(super) const STEPS: [&str; 4] = ["realise", "switch_test", "set_profile", "install_boot"];
@@ -106,9 +106,12 @@ impl Hands<'_> {
         };
         let limit_s = self.activation.limits.switch_s;
         let Switching { systemd_run, helper, folder, .. } = self.switching;
-        let forward = which == Which::Next && verb == "test";
-        let last = forward.then(|| leaves_its_end(helper, folder, self.activation.id));
-        if let Some(command) = switch(systemd_run, &system, verb, limit_s, last.as_deref()) {
+        let leaves = || leaves_its_end(helper, folder, self.activation.id);
+        let way = match which {
+            Which::Next => Way::Forward { last: (verb == "test").then(leaves) },
+            Which::Before => Way::Back,
+        };
+        if let Some(command) = switch(systemd_run, &system, verb, limit_s, way) {
             self.run_command(name, system.as_str(), &command);
         }
     }

@@ -254,7 +254,7 @@ impl Engine {
             gates.push(gates::window_for(&self.windows, moment.now, limits.needed()));
         }
         let quarantine: Quarantine = self.ledger.fact(Fact::Quarantine)?.unwrap_or_default();
-        gates.push(gates::quarantine(quarantine.until(&target.system, moment.reading.wall)));
+        gates.push(gates::quarantine(quarantine.until(&target.system, self.limits_now(moment))));
         Ok(gates)
     }
 
@@ -293,7 +293,8 @@ impl Engine {
             draft = draft.retry_after(retry_after);
         }
         let quarantine: Quarantine = self.ledger.fact(Fact::Quarantine)?.unwrap_or_default();
-        let quarantine = quarantine.with(&system, moment.reading.wall);
+        let now = self.limits_now(moment);
+        let quarantine = quarantine.with(&system, now);
         let quarantine = serde_json::to_string(&quarantine)
             .map_err(|_| LedgerError::Unreadable("quarantine"))?;
         let persisted = ending.outcome == Outcome::Success;
@@ -307,7 +308,7 @@ impl Engine {
                 tx.set_fact(Fact::ExpectedSystem, system.as_str())?;
             }
             let IntentTrigger::Order { epoch, sequence, .. } = what.trigger else {
-                let attempt = Attempt { at: moment.reading.wall, healed: persisted };
+                let attempt = Attempt { at: now, healed: persisted };
                 tx.count_attempt(&attempt_key(CheckId::Patching, &what.subject), attempt)?;
                 return tx.append(author, draft);
             };

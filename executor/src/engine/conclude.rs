@@ -111,7 +111,7 @@ impl Engine {
             .gates(what.gates.clone())
             .actions(actions)
             .rollback(rollback(doing, outcome));
-        let attempt = Attempt { at: moment.reading.wall, healed: outcome == Outcome::Success };
+        let attempt = Attempt { at: self.limits_now(moment), healed: outcome == Outcome::Success };
         self.record(moment, |tx, author| {
             if let (IntentTrigger::Drift, Some(check)) = (&what.trigger, what.check) {
                 tx.count_attempt(&attempt_key(check, &what.subject), attempt)?;
