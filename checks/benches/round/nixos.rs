@@ -40,7 +40,7 @@ pub(crate) fn placed(path: &AbsPath) -> AbsPath {
 pub(crate) fn known(path: AbsPath) -> AbsPath {
     let inside = ROOT.get().and_then(|root| path.as_str().strip_prefix(root));
     match inside {
-        Some(inside) => inside.parse().unwrap(),
-        None => path,
+        Some(inside) if inside.starts_with("/nix/") => inside.parse().unwrap(),
+        _ => path,
     }
 }
