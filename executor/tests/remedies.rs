@@ -17,6 +17,7 @@ use compliance_checks::command::Output;
 use compliance_checks::firewall;
 use compliance_checks::host::UnitState;
 use compliance_executor::config::HealMode;
+use compliance_executor::engine::Job;
 use compliance_protocol::evidence::{Bundle, Outcome, State, StepResult};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_testkit::host::{silent_success, unit};
@@ -470,6 +471,26 @@ mod firewall_load {
             assert!(!is_good(&kernel), "{minutes}");
             assert_eq!(rig.story()[0], outcome(Outcome::Reverted, "no_poll_through"), "{minutes}");
         }
+    }
+
+    #[test]
+    fn after_a_crash_what_somebody_else_loaded_is_not_replaced_by_what_was_kept_long_ago() {
+        let (mut rig, kernel) = settled();
+        open(&kernel);
+        // The intent is on disk, and the process ends before anything is done.
+        rig.pass(ROUND);
+        rig.engine.tick(rig.reading).unwrap();
+        for job in rig.engine.take_jobs() {
+            rig.run(job);
+        }
+        assert!(matches!(rig.engine.take_jobs()[..], [Job::Effect(_)]));
+        std::fs::write(rig.dir.path().join("firewall-before.nft"), TEXT).unwrap();
+        let other = GOOD.replace("\"prio\":0", "\"prio\":10");
+        *kernel.lock().unwrap() = (other.clone(), 77);
+        rig.restart();
+        rig.settle();
+        assert_eq!(rig.story(), [outcome(Outcome::Failed, "interrupted")]);
+        assert!(!rig.evidence().iter().flat_map(|b| &b.actions).any(|a| a.name == "undo_ruleset"));
     }
 
     #[test]

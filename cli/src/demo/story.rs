@@ -308,7 +308,12 @@ mod tests {
     fn what_a_check_found_is_an_answer_whatever_it_is() {
         let mut story = story();
         let mut step = story.step(2, "checks").unwrap();
-        step.row(Row::finding("logging", "x", "not built yet", (Tone::Open, "unknown".to_owned())));
+        step.row(Row::finding(
+            "logging",
+            "x",
+            "there is no journal",
+            (Tone::Open, "unknown".to_owned()),
+        ));
         story.told.steps.push(step);
         assert_eq!(story.verdict(), Verdict::Holds);
     }

@@ -188,6 +188,9 @@ impl Engine {
                 doing.superseded = true;
                 Ok(true)
             }
+            // After a crash nobody knows that it was loaded, nor that what was kept is of this time: only
+            // where it is seen in force was it.
+            (Some(seen), None) if doing.after_crash && seen != sha256 => Ok(true),
             (Some(seen), _) => {
                 proof.found = Some(seen);
                 if proof.heard {
@@ -217,7 +220,8 @@ impl Engine {
             }
         }
         let before = doing.what.pre.get("sha256").and_then(|sha256| sha256.as_str()?.parse().ok());
-        if !doing.may_have_loaded() || (seen.is_some() && seen == before) {
+        let is_elsewhere = doing.after_crash && seen.is_some_and(|seen| seen != sha256);
+        if !doing.may_have_loaded() || is_elsewhere || (seen.is_some() && seen == before) {
             return Ok(true);
         }
         doing.phase = Phase::Proving(Proof {
