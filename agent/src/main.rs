@@ -25,7 +25,11 @@ fn main() -> ExitCode {
     match perform() {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "compliance-agent: {error:#}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "compliance-agent: {}",
+                compliance_daemon::words::of(error.as_ref())
+            );
             ExitCode::from(2)
         }
     }

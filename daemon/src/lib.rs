@@ -5,3 +5,4 @@ pub mod files;
 mod journal;
 pub mod log;
 pub mod systemd;
+pub mod words;

@@ -43,6 +43,11 @@ pub enum LedgerError {
     /// SQLite's own words.
     #[error("the ledger: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// There is none.
+    #[error(
+        "there is no ledger {0}: enrol this appliance first, with `compliance-executor enrol --config FILE`"
+    )]
+    Missing(PathBuf),
     /// A bundle that cannot be written as canonical JSON.
     #[error("evidence could not be written: {0}")]
     Evidence(#[from] JsonError),
@@ -138,6 +143,9 @@ impl Ledger {
     }
 
     fn attach(path: &Path, how: OpenFlags) -> Result<Self, LedgerError> {
+        if !path.exists() {
+            return Err(LedgerError::Missing(path.to_owned()));
+        }
         let db = Connection::open_with_flags(path, how)?;
         db.pragma_update(None, "synchronous", "FULL")?;
         let chain = newest_chain(&db)?;
@@ -336,7 +344,10 @@ fn is_damage(error: &LedgerError) -> bool {
             None => true,
         },
         LedgerError::Unreadable(_) => true,
-        LedgerError::Evidence(_) | LedgerError::Newer(_) | LedgerError::Aside { .. } => false,
+        LedgerError::Evidence(_)
+        | LedgerError::Missing(_)
+        | LedgerError::Newer(_)
+        | LedgerError::Aside { .. } => false,
     }
 }
 

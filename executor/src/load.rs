@@ -37,7 +37,9 @@ pub enum LoadError {
         source: std::io::Error,
     },
     /// The file that keeps a second executor out cannot be made.
-    #[error("cannot lock {path}: {source}. Is this appliance enrolled?")]
+    #[error(
+        "cannot lock {path}: {source}. Where there is no such folder, enrol this appliance first"
+    )]
     Lock {
         /// The file.
         path: PathBuf,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use compliance_checks::linux::LinuxHost;
 use compliance_checks::{Host, Verdict, baseline::Baseline};
-use compliance_daemon::{config, log};
+use compliance_daemon::{config, log, words};
 use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
 use compliance_executor::reserve::Reserve;
@@ -38,7 +38,8 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(std::io::stderr(), "compliance-executor: {error:#}");
+            let _ =
+                writeln!(std::io::stderr(), "compliance-executor: {}", words::of(error.as_ref()));
             ExitCode::from(2)
         }
     }
@@ -221,8 +222,9 @@ impl Arguments {
 
 /// At most a week: a pause must end by itself within a time that somebody still remembers it.
 fn parse_length(text: &str) -> Result<compliance_protocol::time::Span> {
-    let span: jiff::SignedDuration =
-        text.parse().with_context(|| format!("{text:?} is not a duration, such as 4h or 30m"))?;
+    let span: jiff::SignedDuration = text.parse().map_err(|_| {
+        anyhow::anyhow!("{text:?} is not a time in hours and minutes, such as 4h or 30m")
+    })?;
     let ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     let length = compliance_protocol::time::Span::from_millis(ms);
     let longest = compliance_executor::authorise::MAX_PAUSE;

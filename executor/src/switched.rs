@@ -27,7 +27,7 @@ pub fn write(folder: &Path, activation: Id, ended: &str) -> Result<(), Error> {
 }
 
 /// Whether the switch is known not to have done all that it was to do.
-pub fn script_failed(folder: &Path, activation: Id) -> Result<bool, Error> {
+pub fn cut_short(folder: &Path, activation: Id) -> Result<bool, Error> {
     match fs::read_link(place(folder, activation)) {
         Ok(ended) => Ok(!WHOLE.iter().any(|whole| ended == Path::new(whole))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -47,14 +47,14 @@ mod tests {
     #[test]
     fn a_switch_that_was_cut_short_is_told_from_one_that_did_it_all() {
         let whole = [("exited-0", false), ("exited-4", false)];
-        let cut_short = [("exited-2", true), ("killed-TERM", true), ("killed-KILL", true)];
-        for (n, (ended, failed)) in whole.into_iter().chain(cut_short).enumerate() {
+        let half = [("exited-2", true), ("killed-TERM", true), ("killed-KILL", true)];
+        for (n, (ended, failed)) in whole.into_iter().chain(half).enumerate() {
             let dir = tempfile::TempDir::new().unwrap();
             let folder = dir.path().join("run");
             let id = Id::new(Timestamp::from_millis(1), [u8::try_from(n).unwrap(); 10]);
-            assert!(!script_failed(&folder, id).unwrap(), "nothing is known yet");
+            assert!(!cut_short(&folder, id).unwrap(), "nothing is known yet");
             write(&folder, id, ended).unwrap();
-            assert_eq!(script_failed(&folder, id).unwrap(), failed, "{ended}");
+            assert_eq!(cut_short(&folder, id).unwrap(), failed, "{ended}");
         }
     }
 }

@@ -76,7 +76,7 @@ fn a_failing_activation_is_reverted_and_not_tried_again_for_a_day() {
 fn an_activation_script_that_fails_half_way_is_reverted_although_the_system_runs() {
     on_the_machine(|machine| {
         let end = machine.order_system("stumbles");
-        assert_eq!(outcome(&end), ("reverted", "activation_script_failed"), "{end:#?}");
+        assert_eq!(outcome(&end), ("reverted", "switch_cut_short"), "{end:#?}");
         assert_all_is("one");
     });
 }

@@ -146,5 +146,5 @@ fn say(text: &str) {
 
 #[allow(clippy::print_stderr)] // The command line's own complaints.
 fn complain(error: &anyhow::Error) {
-    eprintln!("compliance-mcp: {error:#}");
+    eprintln!("compliance-mcp: {}", compliance_daemon::words::of(error.as_ref()));
 }

@@ -20,9 +20,9 @@ pub struct Sight {
     pub switching: Option<bool>,
     /// The dead-man of this activation.
     pub deadman: Option<DeadMan>,
-    /// Whether the activation script of the new system failed when that was switched to. The system may run
-    /// all the same, without what the script did not do.
-    pub script_failed: Option<bool>,
+    /// Whether the switch to the new system did not do all that it was to do: its activation script failed, or
+    /// it was killed half-way. The system may run all the same, without what was not done.
+    pub cut_short: Option<bool>,
     /// What is decided about this activation, if anything.
     pub decision: Option<Option<Decision>>,
     /// What is wrong; seen only when asked for.

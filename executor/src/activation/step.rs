@@ -194,15 +194,14 @@ impl Activation {
         if sight.is_being_undone() {
             return self.undo(Why::DeadMan, now);
         }
-        let unseen = sight.switching != Some(false)
-            || sight.running.is_none()
-            || sight.script_failed.is_none();
+        let unseen =
+            sight.switching != Some(false) || sight.running.is_none() || sight.cut_short.is_none();
         match &sight.running {
             _ if unseen && now >= until => self.undo(Why::SwitchHung, now),
             _ if unseen => wait(now, POLL),
             None => wait(now, POLL),
-            Some(running) if *running == self.target.system => match sight.script_failed {
-                Some(true) => self.undo(Why::ScriptFailed, now),
+            Some(running) if *running == self.target.system => match sight.cut_short {
+                Some(true) => self.undo(Why::CutShort, now),
                 _ => self.prove(now),
             },
             Some(running) if *running == before.system => self.undo(Why::SwitchFailed, now),

@@ -45,7 +45,7 @@ pub enum Why {
     /// The switch did not end.
     SwitchHung,
     /// The new system runs, and its activation script failed.
-    ScriptFailed,
+    CutShort,
     /// This is worse than before.
     Worse(Vec<String>),
     /// The proof was not complete in time.
@@ -82,7 +82,7 @@ impl Why {
         match self {
             Self::SwitchFailed => "switch_failed",
             Self::SwitchHung => "switch_hung",
-            Self::ScriptFailed => "activation_script_failed",
+            Self::CutShort => "switch_cut_short",
             Self::Worse(_) => "worse_than_before",
             Self::NotProven => "not_proven",
             Self::NoConnection => "no_connection",
@@ -104,7 +104,7 @@ impl Why {
         match self {
             Self::SwitchFailed => "the switch ended without the new system running".to_owned(),
             Self::SwitchHung => "the switch to the new system did not end in time".to_owned(),
-            Self::ScriptFailed => "the new system's activation script failed".to_owned(),
+            Self::CutShort => "the new system's activation script failed".to_owned(),
             Self::Worse(what) => {
                 let few = what.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
                 format!("with the new system {} got worse: {few}", what.len())
@@ -140,7 +140,7 @@ impl Why {
         match self {
             Self::SwitchFailed
             | Self::SwitchHung
-            | Self::ScriptFailed
+            | Self::CutShort
             | Self::Worse(_)
             | Self::NotProven
             | Self::DeadMan

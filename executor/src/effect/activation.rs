@@ -17,7 +17,7 @@ use crate::activation::{
 use crate::boot_default;
 use crate::config::{BootLoader, Switching};
 use crate::decision;
-use crate::switched::{leaves_its_end, script_failed};
+use crate::switched::{cut_short, leaves_its_end};
 use crate::undo::{Undoing, Way, switch};
 
 /// What a dry run shows.
@@ -230,7 +230,7 @@ impl Hands<'_> {
             once: Some(None),
             switching: None,
             deadman: self.deadman(),
-            script_failed: script_failed(folder, self.activation.id).ok(),
+            cut_short: cut_short(folder, self.activation.id).ok(),
             decision: decision::decided(folder, self.activation.id).ok(),
             health: health.then(|| self.failed_units()).flatten(),
         };

@@ -59,7 +59,7 @@ impl Run<'_> {
                 DeadManState::Armed { .. } => DeadMan::Armed,
                 DeadManState::AtWork { .. } => DeadMan::AtWork,
             }),
-            script_failed: Some(machine.script_failed && self.bug != Some(Bug::NoScript)),
+            cut_short: Some(machine.cut_short && self.bug != Some(Bug::NoScript)),
             decision: Some(machine.decision),
             health: health.then(|| if believes { Health::default() } else { machine.health() }),
         }

@@ -95,7 +95,7 @@ pub(crate) struct Machine {
     pub(crate) back_to: Sys,
     pub(crate) decision: Option<Decision>,
     /// How our switch to the new system ended, on record in memory.
-    pub(crate) script_failed: bool,
+    pub(crate) cut_short: bool,
     pub(crate) lock_until: i64,
     pub(crate) disk_full_until: i64,
     /// What somebody switched to at the shell.
@@ -129,7 +129,7 @@ impl Machine {
             deadman: DeadManState::Absent,
             back_to: Sys::Old,
             decision: None,
-            script_failed: false,
+            cut_short: false,
             lock_until: 0,
             disk_full_until: 0,
             by_hand: [false; 3],
@@ -228,7 +228,7 @@ impl Machine {
         self.switch = None;
         self.deadman = DeadManState::Absent;
         self.decision = None;
-        self.script_failed = false;
+        self.cut_short = false;
         self.whole = None;
         self.hand = None;
         self.panics_at = None;
@@ -280,7 +280,7 @@ impl Machine {
             self.came_to(switch.to, true);
         }
         let script_fails = self.behaviour == Behaviour::ScriptFails && switch.to == Sys::Next;
-        self.script_failed |= script_fails && switch.whole && switch.by == By::Executor;
+        self.cut_short |= script_fails && switch.whole && switch.by == By::Executor;
         match switch.by {
             By::Executor => Some(Noise::SwitchEnded),
             By::DeadMan => {

@@ -25,7 +25,7 @@ impl Run<'_> {
         if machine.running != Sys::Next || machine.whole != Some(Sys::Next) || failing {
             return Err(self.violation("proven, and the new system is not well"));
         }
-        if machine.script_failed {
+        if machine.cut_short {
             return Err(self.violation("proven, and its activation script failed"));
         }
         if !soaked || self.heads < limits.heads {
