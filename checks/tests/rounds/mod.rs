@@ -1,6 +1,9 @@
 //! One check, round after round, on a fake host.
 #![allow(dead_code)] // Each test file uses a part.
 
+#[path = "../given/mod.rs"]
+mod given;
+
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Check, Circumstances, Host, HostError, Report, Verdict};
 use compliance_protocol::clock::{ClockDoubt, ClockSource, TrustedNow};
@@ -33,7 +36,7 @@ impl<C: Check, H: Host + Default> Rounds<C, H> {
         Self {
             host: H::default(),
             check,
-            baseline: baseline(part, expected),
+            baseline: given::baseline(&json!({ part: expected })),
             uptime: Span::from_hours(1),
             now: TrustedNow::Known { at: at(0), source: ClockSource::Kernel },
             expected_system: None,
@@ -69,21 +72,6 @@ pub(crate) fn at(hours: i64) -> Timestamp {
 
 pub(crate) fn no_time() -> TrustedNow {
     TrustedNow::Unknown(ClockDoubt::NoSource)
-}
-
-/// A baseline with this part; the others do not apply.
-fn baseline(part: &str, expected: &Value) -> Baseline {
-    let absent = json!({ "not_applicable": "not tested here" });
-    let mut baseline = json!({
-        "version": 1,
-        "tenant": "acme",
-        "site": "clinic-042",
-        "bound_to": { "machine_id_sha256": "0".repeat(64) },
-        "patching": absent, "services": absent, "backups": absent,
-        "firewall": absent, "logging": absent, "encryption": absent,
-    });
-    baseline[part] = expected.clone();
-    serde_json::from_value(baseline).unwrap()
 }
 
 /// The ways in which a host gives no answer.

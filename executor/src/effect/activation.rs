@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use compliance_checks::command::{Argv, Command};
 use compliance_checks::{Host, HostError};
-use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::{ActionRecord, StepResult};
 use compliance_protocol::name::{AbsPath, Id, StorePath, UnitName};
 use compliance_protocol::time::Span;
 
 use super::Performed;
+use super::steps::Run;
 use crate::activation::{
     Action, Activation, DeadMan, Decision, Event, Facts, Health, Loader, Room, Sight, Which,
 };
@@ -44,9 +43,9 @@ pub(super) fn carry_out(
     host: &dyn Host,
     uptime: &dyn Fn() -> Span,
 ) -> Performed {
-    let mut hands = Hands { activation, switching, host, uptime, actions: Vec::new() };
+    let mut hands = Hands { activation, switching, host, run: Run::new(host, uptime) };
     let event = hands.carry_out(action);
-    Performed { actions: hands.actions, failure: None, event: Some(event) }
+    Performed { event: Some(event), ..hands.run.into_performed(Ok(())) }
 }
 
 /// What a step is carried out with, and what it did so far.
@@ -54,8 +53,7 @@ pub(super) struct Hands<'a> {
     pub(super) activation: &'a Activation,
     pub(super) switching: &'a Switching,
     pub(super) host: &'a dyn Host,
-    uptime: &'a dyn Fn() -> Span,
-    actions: Vec<ActionRecord>,
+    run: Run<'a>,
 }
 
 impl Hands<'_> {
@@ -112,7 +110,7 @@ impl Hands<'_> {
             Which::Before => Way::Back,
         };
         if let Some(command) = switch(systemd_run, &system, verb, limit_s, way) {
-            self.run_command(name, system.as_str(), &command);
+            self.take_step(name, system.as_str(), &command);
         }
     }
 
@@ -175,41 +173,17 @@ impl Hands<'_> {
             limit,
             output_cap: READ,
         };
-        self.run_command(name, target, &command)
+        self.take_step(name, target, &command)
     }
 
-    fn run_command(
+    fn take_step(
         &mut self,
         name: &'static str,
         target: &str,
         command: &Command,
     ) -> Option<Vec<u8>> {
-        let started = (self.uptime)();
-        let ended = self.host.run(command);
-        let lasted = (self.uptime)().as_millis() - started.as_millis();
-        let (result, stdout, all) = match ended {
-            Ok(output) => {
-                let all = [output.stdout.as_slice(), &output.stderr].concat();
-                match output.code {
-                    Some(0) => (StepResult::Done, Some(output.stdout), all),
-                    _ => (StepResult::Failed, None, all),
-                }
-            }
-            Err(HostError::TimedOut { .. }) => (StepResult::TimedOut, None, Vec::new()),
-            Err(error) => {
-                tracing::warn!(name, %error, "a step of the activation could not be run");
-                (StepResult::Failed, None, Vec::new())
-            }
-        };
-        self.actions.push(ActionRecord {
-            name: name.to_owned(),
-            target: target.to_owned(),
-            duration_ms: u64::try_from(lasted).unwrap_or(0),
-            result,
-            output_sha256: Digest::of(&all),
-            output_bytes: all.len() as u64,
-        });
-        stdout
+        let taken = self.run.step(name, target, Ok(command.clone()));
+        taken.inspect_err(|why| tracing::warn!(name, why, "a step of the activation failed")).ok()
     }
 
     pub(super) fn link(&self, path: &str) -> Option<StorePath> {
