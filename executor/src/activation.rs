@@ -19,12 +19,14 @@ mod step;
 mod trial;
 mod undo;
 
-pub use deadman::{Verdict as DeadManVerdict, verdict as deadman_verdict};
+pub use deadman::{
+    Verdict as DeadManVerdict, patience as deadman_patience, verdict as deadman_verdict,
+};
 pub use health::Health;
 pub use limits::{Limits, LimitsError};
 pub use preflight::{Facts, Loader, Plan, Room};
 pub use quarantine::{QUARANTINE, Quarantine, Quarantined};
-pub use sight::{DeadMan, Decision, Sight};
+pub use sight::{DeadMan, Decision, Ended, Sight};
 pub use step::step;
 pub use undo::{Undo, Why};
 
@@ -77,6 +79,21 @@ pub enum Class {
     Live,
     /// By a boot that is tried once.
     Reboot,
+}
+
+impl Class {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Reboot => "reboot",
+        }
+    }
+
+    /// What the word stands for.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Live, Self::Reboot].into_iter().find(|class| class.word() == word)
+    }
 }
 
 /// How things were before anything was done, and are to be again when it does not work.

@@ -1,18 +1,81 @@
-//! Which system the boot loader starts by default, as its own configuration says. Pure.
+//! Which systems the boot loader starts, as its own configuration and the firmware's variables say. Pure.
 
 use compliance_protocol::name::StorePath;
 use serde_json::Value;
 
-/// The system that systemd-boot starts by default, from what `bootctl list --json=short` prints.
-pub fn of_systemd_boot(listed: &[u8]) -> Option<StorePath> {
-    let entries: Vec<Value> = serde_json::from_slice(listed).ok()?;
-    let mut defaults = entries.iter().filter(|entry| entry.get("isDefault") == Some(&true.into()));
-    let default = defaults.next().filter(|_| defaults.next().is_none())?;
-    match default.get("options")? {
-        Value::String(options) => booted_with(options),
-        Value::Array(options) => options.iter().filter_map(Value::as_str).find_map(booted_with),
-        _ => None,
+/// The entries of systemd-boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entries(Vec<Entry>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    id: String,
+    system: Option<StorePath>,
+    is_default: bool,
+}
+
+impl Entries {
+    /// What `bootctl list --json=short` prints.
+    pub fn parse(listed: &[u8]) -> Option<Self> {
+        let entries: Vec<Value> = serde_json::from_slice(listed).ok()?;
+        let entry = |entry: &Value| Entry {
+            id: entry.get("id").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            system: match entry.get("options") {
+                Some(Value::String(options)) => booted_with(options),
+                Some(Value::Array(options)) => {
+                    options.iter().filter_map(Value::as_str).find_map(booted_with)
+                }
+                _ => None,
+            },
+            is_default: entry.get("isDefault") == Some(&true.into()),
+        };
+        Some(Self(entries.iter().map(entry).collect()))
     }
+
+    /// The system that is started by default; or once, if that was asked for.
+    pub fn default(&self) -> Option<StorePath> {
+        only(self.0.iter().filter(|entry| entry.is_default))?.system.clone()
+    }
+
+    /// The system of the one entry that `pattern` names, in which `*` stands for anything.
+    pub fn called(&self, pattern: &str) -> Option<StorePath> {
+        let is_called = |entry: &&Entry| match pattern.split_once('*') {
+            None => entry.id == pattern,
+            Some((start, end)) => {
+                entry.id.strip_prefix(start).is_some_and(|rest| rest.ends_with(end))
+            }
+        };
+        only(self.0.iter().filter(is_called))?.system.clone()
+    }
+
+    /// The id of the first entry of `system`.
+    pub fn of(&self, system: &StorePath) -> Option<String> {
+        let mut of_it = self.0.iter().filter(|entry| entry.system.as_ref() == Some(system));
+        of_it.next().map(|entry| entry.id.clone())
+    }
+}
+
+fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
+    all.next().filter(|_| all.next().is_none())
+}
+
+/// What `loader.conf` calls the default.
+pub fn configured(configuration: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(configuration).ok()?;
+    let words = text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    let mut values = words.filter_map(|words| match words[..] {
+        ["default", value] => Some(value.to_owned()),
+        _ => None,
+    });
+    values.next()
+}
+
+/// The text in a variable of the firmware: UTF-16, little-endian, ended by a zero.
+pub fn text_of(variable: &[u8]) -> Option<String> {
+    let units = variable.chunks(2).map(|pair| pair.try_into().map(u16::from_le_bytes));
+    let units = units.collect::<Result<Vec<_>, _>>().ok()?;
+    let text = units.split(|unit| *unit == 0).next()?;
+    String::from_utf16(text).ok()
 }
 
 /// The system of the first entry of a `grub.cfg`, which is the default on NixOS.
@@ -35,20 +98,46 @@ mod tests {
 
     const SYSTEM: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-box-26.11";
 
+    fn entry(name: &str, default: bool) -> String {
+        format!(
+            r#"{{"type":"type1","id":"{name}.conf","options":"init={SYSTEM}{name}/init loglevel=4","isDefault":{default}}}"#
+        )
+    }
+
+    fn entries(entries: &[String]) -> Entries {
+        Entries::parse(format!("[{}]", entries.join(",")).as_bytes()).unwrap()
+    }
+
+    fn system(name: &str) -> Option<StorePath> {
+        Some(format!("{SYSTEM}{name}").parse().unwrap())
+    }
+
     #[test]
     fn systemd_boots_default_is_the_one_entry_that_says_so() {
-        let entry = |name: &str, default: bool| {
-            format!(
-                r#"{{"type":"type1","id":"{name}.conf","options":"init={SYSTEM}{name}/init loglevel=4","isDefault":{default}}}"#
-            )
-        };
-        let list = |entries: &[String]| format!("[{}]", entries.join(","));
-        let of = |text: String| of_systemd_boot(text.as_bytes());
-        let both = list(&[entry("a", false), entry("b", true)]);
-        assert_eq!(of(both), Some(format!("{SYSTEM}b").parse().unwrap()));
-        assert_eq!(of(list(&[entry("a", false)])), None);
-        assert_eq!(of(list(&[entry("a", true), entry("b", true)])), None);
-        assert_eq!(of("no json".to_owned()), None);
+        assert_eq!(entries(&[entry("a", false), entry("b", true)]).default(), system("b"));
+        assert_eq!(entries(&[entry("a", false)]).default(), None);
+        assert_eq!(entries(&[entry("a", true), entry("b", true)]).default(), None);
+        assert_eq!(Entries::parse(b"no json"), None);
+    }
+
+    #[test]
+    fn an_entry_is_found_by_its_name_or_a_pattern_that_only_it_has() {
+        let all = entries(&[entry("-1", false), entry("-2", true), entry("-21", false)]);
+        assert_eq!(all.called("-1.conf"), system("-1"));
+        assert_eq!(all.called("-1*.conf"), system("-1"));
+        assert_eq!(all.called("-2*.conf"), None, "two are called that");
+        assert_eq!(all.called("-3.conf"), None);
+        assert_eq!(all.of(&system("-21").unwrap()).unwrap(), "-21.conf");
+        assert_eq!(all.of(&system("-3").unwrap()), None);
+    }
+
+    #[test]
+    fn what_the_loader_is_configured_with_and_what_a_variable_holds_are_names_of_entries() {
+        let text = b"timeout 5\ndefault nixos-7.conf\nconsole-mode keep\n";
+        assert_eq!(configured(text).unwrap(), "nixos-7.conf");
+        assert_eq!(configured(b"timeout 5\n"), None);
+        assert_eq!(text_of(b"a\0.\0b\0\0\0").unwrap(), "a.b");
+        assert_eq!(text_of(b"a\0."), None, "half a character");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Effects on the host. [`perform`] is the one function that changes it, and it takes a [`Permit`].
 
 pub(crate) mod activation;
+mod boot_loader;
 mod firewall;
 mod lock;
 mod nar;
 mod plan;
 mod realise;
+mod sight;
 mod steps;
 mod units;
 

@@ -154,7 +154,8 @@ fn undo_activation(arguments: &[String]) -> Result<ExitCode> {
     let mut wait = |span| {
         let _ = silence.recv_timeout(span);
     };
-    Ok(match undo::undo(&undoing, &LinuxHost::default(), &mut wait) {
+    let uptime = compliance_clock::boottime;
+    Ok(match undo::undo(&undoing, &LinuxHost::default(), &uptime, &mut wait) {
         undo::Undone::Back | undo::Undone::Left => ExitCode::SUCCESS,
         undo::Undone::Failed => ExitCode::FAILURE,
     })

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use compliance_protocol::name::{AbsPath, Id};
 
+use crate::activation::Ended;
+
 /// What `switch-to-configuration` ends with when it has done all that it was to do; with 4 some unit is not
 /// well, which is seen anyway. Whatever else it ends with, some of it was not done: the activation script
 /// failed, or it was killed half-way.
@@ -26,11 +28,12 @@ pub fn write(folder: &Path, activation: Id, ended: &str) -> Result<(), Error> {
     symlink(ended, place(folder, activation))
 }
 
-/// Whether the switch is known not to have done all that it was to do.
-pub fn cut_short(folder: &Path, activation: Id) -> Result<bool, Error> {
+/// How it ended, if that was written down.
+pub fn read(folder: &Path, activation: Id) -> Result<Option<Ended>, Error> {
     match fs::read_link(place(folder, activation)) {
-        Ok(ended) => Ok(!WHOLE.iter().any(|whole| ended == Path::new(whole))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Ok(ended) if WHOLE.iter().any(|whole| ended == Path::new(whole)) => Ok(Some(Ended::Whole)),
+        Ok(_) => Ok(Some(Ended::CutShort)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -46,15 +49,15 @@ mod tests {
 
     #[test]
     fn a_switch_that_was_cut_short_is_told_from_one_that_did_it_all() {
-        let whole = [("exited-0", false), ("exited-4", false)];
-        let half = [("exited-2", true), ("killed-TERM", true), ("killed-KILL", true)];
-        for (n, (ended, failed)) in whole.into_iter().chain(half).enumerate() {
+        let whole = ["exited-0", "exited-4"].map(|ended| (ended, Ended::Whole));
+        let half = ["exited-2", "killed-TERM", "killed-KILL"].map(|it| (it, Ended::CutShort));
+        for (n, (ended, expected)) in whole.into_iter().chain(half).enumerate() {
             let dir = tempfile::TempDir::new().unwrap();
             let folder = dir.path().join("run");
             let id = Id::new(Timestamp::from_millis(1), [u8::try_from(n).unwrap(); 10]);
-            assert!(!cut_short(&folder, id).unwrap(), "nothing is known yet");
+            assert_eq!(read(&folder, id).unwrap(), None, "nothing is known yet");
             write(&folder, id, ended).unwrap();
-            assert_eq!(cut_short(&folder, id).unwrap(), failed, "{ended}");
+            assert_eq!(read(&folder, id).unwrap(), Some(expected), "{ended}");
         }
     }
 }

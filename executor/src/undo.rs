@@ -1,5 +1,6 @@
 //! `compliance-executor undo`: what the dead-man runs. It needs no ledger, no configuration and no network:
-//! it reads the decision, and goes back to the system that it was armed with.
+//! it reads the decision, and goes back to the system that it was armed with. Where that cannot be done while
+//! the machine runs, it restarts the machine: what boots was never unproven.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -8,8 +9,9 @@ use std::time::Duration;
 use compliance_checks::Host;
 use compliance_checks::command::{Argv, Command};
 use compliance_protocol::name::{AbsPath, Id, StorePath};
+use compliance_protocol::time::Span;
 
-use crate::activation::{DeadManVerdict, Decision, deadman_verdict};
+use crate::activation::{Class, DeadManVerdict, Decision, deadman_patience, deadman_verdict};
 use crate::decision::decide;
 
 /// What the dead-man was armed with.
@@ -21,8 +23,12 @@ pub struct Undoing {
     pub before: StorePath,
     /// What was activated.
     pub next: StorePath,
+    /// How the machine came to run it, and so how it is undone.
+    pub class: Class,
     /// `systemd-run`, from the old closure.
     pub systemd_run: AbsPath,
+    /// `systemctl`, from the old closure.
+    pub systemctl: AbsPath,
     /// How long one switch may take, in seconds.
     pub switch_s: u32,
     /// Where the decision is.
@@ -37,33 +43,35 @@ pub struct Unusable(&'static str);
 impl Undoing {
     /// Reads what [`Undoing::arguments`] wrote.
     pub fn parse(arguments: &[String]) -> Result<Self, Unusable> {
-        fn value<T: FromStr>(arguments: &[String], name: &'static str) -> Result<T, Unusable> {
-            let is = |argument: &&String| {
-                argument
-                    .strip_prefix("--")
-                    .and_then(|rest| rest.split_once('='))
-                    .is_some_and(|(key, _)| key == name)
-            };
-            let given = arguments.iter().find(is).and_then(|argument| argument.split_once('='));
-            given.and_then(|(_, text)| text.parse().ok()).ok_or(Unusable(name))
+        fn text<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
+            let mut given = arguments.iter().filter_map(|it| it.strip_prefix("--")?.split_once('='));
+            given.find(|(key, _)| *key == name).map(|(_, value)| value)
         }
+        fn value<T: FromStr>(arguments: &[String], name: &'static str) -> Result<T, Unusable> {
+            text(arguments, name).and_then(|text| text.parse().ok()).ok_or(Unusable(name))
+        }
+        let class = text(arguments, "class").and_then(Class::from_word);
         Ok(Self {
             activation: value(arguments, "activation")?,
             before: value(arguments, "before")?,
             next: value(arguments, "next")?,
+            class: class.ok_or(Unusable("class"))?,
             systemd_run: value(arguments, "systemd-run")?,
+            systemctl: value(arguments, "systemctl")?,
             switch_s: value(arguments, "switch-s")?,
             folder: value(arguments, "folder")?,
         })
     }
 
     /// As arguments of `compliance-executor undo`.
-    pub fn arguments(&self) -> [String; 6] {
+    pub fn arguments(&self) -> [String; 8] {
         [
             format!("--activation={}", self.activation),
             format!("--before={}", self.before),
             format!("--next={}", self.next),
+            format!("--class={}", self.class.word()),
             format!("--systemd-run={}", self.systemd_run),
+            format!("--systemctl={}", self.systemctl),
             format!("--switch-s={}", self.switch_s),
             format!("--folder={}", self.folder),
         ]
@@ -77,36 +85,82 @@ pub enum Undone {
     Back,
     /// There was nothing to undo: the new system is proven, or somebody switched to a third one.
     Left,
-    /// It could not be done in all attempts; what boots is unchanged.
+    /// It could not be done, nor did the machine go down when it was to restart.
     Failed,
 }
-
-/// So often is it tried; with [`AGAIN`] between, that outlasts a switch which is under way.
-const ATTEMPTS: u32 = 120;
 
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Goes back, unless it is decided that the new system stays. `wait` lets time pass.
-pub fn undo(order: &Undoing, host: &dyn Host, wait: &mut dyn FnMut(Duration)) -> Undone {
-    let folder = Path::new(order.folder.as_str());
-    for attempt in 0..ATTEMPTS {
-        if attempt > 0 {
-            wait(AGAIN);
-        }
-        let decision = decide(folder, order.activation, Decision::Undo).ok();
+/// A decision that can be neither written nor read so often is not waited for longer: nobody else can have
+/// decided either.
+const UNDECIDED: u32 = 3;
+
+/// To tell systemd something takes this long at most.
+const ASKING: Duration = Duration::from_secs(30);
+
+/// A machine that was told to restart goes down within this time.
+const GOES_DOWN: Duration = Duration::from_mins(5);
+
+/// Goes back, unless it is decided that the new system stays. `wait` lets time pass, as `uptime` tells.
+pub fn undo(
+    order: &Undoing,
+    host: &dyn Host,
+    uptime: &dyn Fn() -> Span,
+    wait: &mut dyn FnMut(Duration),
+) -> Undone {
+    let patience = uptime().plus(deadman_patience(Span::from_secs(order.switch_s.into())));
+    let mut undecided = 0;
+    while uptime() < patience {
+        let decision = match decide(folder(order), order.activation, Decision::Undo) {
+            Ok(decision) => Some(decision),
+            Err(error) => {
+                undecided += 1;
+                tracing::error!(%error, "the decision to undo cannot be written");
+                (undecided >= UNDECIDED).then_some(Decision::Undo)
+            }
+        };
         let running = running_system(host);
         match deadman_verdict(decision, running.as_ref(), &order.before, &order.next) {
             DeadManVerdict::Leave => return Undone::Left,
-            DeadManVerdict::Again => continue,
-            DeadManVerdict::Undo => {}
+            DeadManVerdict::Undo if order.class == Class::Reboot => {
+                if running.as_ref() == Some(&order.before) {
+                    return Undone::Back;
+                }
+                break;
+            }
+            DeadManVerdict::Undo if goes_back(order, host) => return Undone::Back,
+            DeadManVerdict::Undo | DeadManVerdict::Again => wait(AGAIN),
         }
-        // The unit's name is the lock: while anybody switches, this is refused, and tried again.
-        let ended = test(order).and_then(|test| host.run(&test).ok());
-        let well = ended.is_some_and(|output| matches!(output.code, Some(0 | 4)));
-        if well && running_system(host).as_ref() == Some(&order.before) {
-            return Undone::Back;
+    }
+    restart(order, host, wait)
+}
+
+fn folder(order: &Undoing) -> &Path {
+    Path::new(order.folder.as_str())
+}
+
+/// Switches to the system before. The unit's name is the lock: while anybody switches, this is refused, and
+/// tried again.
+fn goes_back(order: &Undoing, host: &dyn Host) -> bool {
+    let test = switch(&order.systemd_run, &order.before, "test", order.switch_s, Way::Back);
+    let ended = test.and_then(|test| host.run(&test).ok());
+    let well = ended.is_some_and(|output| matches!(output.code, Some(0 | 4)));
+    well && running_system(host).as_ref() == Some(&order.before)
+}
+
+/// Restarts the machine, the harder the longer it stays up.
+fn restart(order: &Undoing, host: &dyn Host, wait: &mut dyn FnMut(Duration)) -> Undone {
+    let harder: [&[&str]; 3] = [&[], &["--force"], &["--force", "--force"]];
+    for how in harder {
+        tracing::error!(?how, "the machine is restarted, into what ran before");
+        let argv = [&[order.systemctl.as_str(), "reboot"], how].concat();
+        let argv = Argv::try_from(argv.into_iter().map(str::to_owned).collect::<Vec<_>>());
+        if let Ok(argv) = argv {
+            // How it ended says nothing; a machine that goes down ends us.
+            let _ = host.run(&Command { argv, input: Vec::new(), limit: ASKING, output_cap: 65_536 });
         }
+        wait(GOES_DOWN);
     }
     Undone::Failed
 }
@@ -114,10 +168,6 @@ pub fn undo(order: &Undoing, host: &dyn Host, wait: &mut dyn FnMut(Duration)) ->
 fn running_system(host: &dyn Host) -> Option<StorePath> {
     let link = "/run/current-system".parse().ok()?;
     host.resolve(&link).ok()?.as_str().parse().ok()
-}
-
-fn test(order: &Undoing) -> Option<Command> {
-    switch(&order.systemd_run, &order.before, "test", order.switch_s, Way::Back)
 }
 
 /// Which way a switch goes.

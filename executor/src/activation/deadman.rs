@@ -1,6 +1,7 @@
 //! What the dead-man does when it fires. It knows nothing but the decision and the links; it has no ledger.
 
 use compliance_protocol::name::StorePath;
+use compliance_protocol::time::Span;
 
 use super::Decision;
 
@@ -13,6 +14,12 @@ pub enum Verdict {
     Undo,
     /// Ask again: something could not be seen.
     Again,
+}
+
+/// How long the dead-man tries to switch back before it restarts the machine instead: so long that a switch
+/// which is under way ends meanwhile, and another one of its own, each taking `switch` at most.
+pub fn patience(switch: Span) -> Span {
+    switch.plus(switch).plus(Span::from_secs(1200))
 }
 
 /// What the dead-man is to do after it tried to decide for undo, given what is decided now and which system

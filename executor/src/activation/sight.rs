@@ -20,13 +20,22 @@ pub struct Sight {
     pub switching: Option<bool>,
     /// The dead-man of this activation.
     pub deadman: Option<DeadMan>,
-    /// Whether the switch to the new system did not do all that it was to do: its activation script failed, or
-    /// it was killed half-way. The system may run all the same, without what was not done.
-    pub cut_short: Option<bool>,
+    /// How the switch to the new system ended, if it has left word of that.
+    pub ended: Option<Option<Ended>>,
     /// What is decided about this activation, if anything.
     pub decision: Option<Option<Decision>>,
     /// What is wrong; seen only when asked for.
     pub health: Option<Health>,
+}
+
+/// How a switch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It did all that it was to do.
+    Whole,
+    /// Its activation script failed, or it was killed half-way. The system may run all the same, without what
+    /// was not done.
+    CutShort,
 }
 
 /// How the dead-man stands.

@@ -7,7 +7,7 @@ use compliance_protocol::time::Span;
 use super::limits::{MARGIN, START_SLACK};
 use super::preflight::{self, Readiness};
 use super::{
-    Action, Activation, Before, Class, DeadMan, Decision, Ending, Event, Facts, Phase, Plan, Proof,
+    Action, Activation, Before, Class, DeadMan, Decision, Ended, Ending, Event, Facts, Phase, Plan, Proof,
     Sight, Which, Why,
 };
 
@@ -194,15 +194,15 @@ impl Activation {
         if sight.is_being_undone() {
             return self.undo(Why::DeadMan, now);
         }
-        let unseen =
-            sight.switching != Some(false) || sight.running.is_none() || sight.cut_short.is_none();
-        match &sight.running {
-            _ if unseen && now >= until => self.undo(Why::SwitchHung, now),
-            _ if unseen => wait(now, POLL),
+        let over = sight.running.as_ref().filter(|_| sight.switching == Some(false));
+        match over {
+            None if now >= until => self.undo(Why::SwitchHung, now),
             None => wait(now, POLL),
-            Some(running) if *running == self.target.system => match sight.cut_short {
-                Some(true) => self.undo(Why::CutShort, now),
-                _ => self.prove(now),
+            Some(running) if *running == self.target.system => match sight.ended {
+                Some(Some(Ended::Whole)) => self.prove(now),
+                Some(Some(Ended::CutShort)) => self.undo(Why::CutShort, now),
+                Some(None) | None if now >= until => self.undo(Why::Unaccounted, now),
+                Some(None) | None => wait(now, POLL),
             },
             Some(running) if *running == before.system => self.undo(Why::SwitchFailed, now),
             Some(_) => self.superseded(now),

@@ -46,6 +46,8 @@ pub enum Why {
     SwitchHung,
     /// The new system runs, and its activation script failed.
     CutShort,
+    /// The new system runs, and the switch to it has left no word of how it ended.
+    Unaccounted,
     /// This is worse than before.
     Worse(Vec<String>),
     /// The proof was not complete in time.
@@ -83,6 +85,7 @@ impl Why {
             Self::SwitchFailed => "switch_failed",
             Self::SwitchHung => "switch_hung",
             Self::CutShort => "switch_cut_short",
+            Self::Unaccounted => "switch_unaccounted",
             Self::Worse(_) => "worse_than_before",
             Self::NotProven => "not_proven",
             Self::NoConnection => "no_connection",
@@ -104,7 +107,10 @@ impl Why {
         match self {
             Self::SwitchFailed => "the switch ended without the new system running".to_owned(),
             Self::SwitchHung => "the switch to the new system did not end in time".to_owned(),
-            Self::CutShort => "the new system's activation script failed".to_owned(),
+            Self::CutShort => "the switch to the new system did not do all of it".to_owned(),
+            Self::Unaccounted => {
+                "the new system runs, and how the switch to it ended is not known".to_owned()
+            }
             Self::Worse(what) => {
                 let few = what.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
                 format!("with the new system {} got worse: {few}", what.len())
@@ -141,6 +147,7 @@ impl Why {
             Self::SwitchFailed
             | Self::SwitchHung
             | Self::CutShort
+            | Self::Unaccounted
             | Self::Worse(_)
             | Self::NotProven
             | Self::DeadMan

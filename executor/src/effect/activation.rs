@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use compliance_checks::command::{Argv, Command};
 use compliance_checks::{Host, HostError};
-use compliance_protocol::name::{AbsPath, Id, StorePath, UnitName};
+use compliance_protocol::name::{AbsPath, Id, StorePath};
 use compliance_protocol::time::Span;
 
 use super::Performed;
 use super::steps::Run;
 use crate::activation::{
-    Action, Activation, DeadMan, Decision, Event, Facts, Health, Loader, Room, Sight, Which,
+    Action, Activation, Decision, Event, Facts, Room, Which,
 };
-use crate::boot_default;
-use crate::config::{BootLoader, Switching};
+use crate::config::Switching;
 use crate::decision;
-use crate::switched::{cut_short, leaves_its_end};
+use crate::switched::leaves_its_end;
 use crate::undo::{Undoing, Way, switch};
 
 /// What a dry run shows.
@@ -26,7 +25,7 @@ pub(super) const STEPS: [&str; 4] = ["realise", "switch_test", "set_profile", "i
 pub(super) const ASKING: Duration = Duration::from_secs(30);
 
 /// The most that a look reads of a file.
-const READ: usize = 1024 * 1024;
+pub(super) const READ: usize = 1024 * 1024;
 
 /// Room that must be free on the store's file system, in bytes.
 const STORE_ROOM: u64 = 1024 * 1024 * 1024;
@@ -79,8 +78,9 @@ impl Hands<'_> {
             }
             Action::InstallBoot(which) => self.switch("install_boot", *which, "boot"),
             Action::Reboot => self.systemctl("reboot", &["reboot"]),
-            // No boot loader of this release is told to try one once: preflight says so.
-            Action::TryOnce | Action::ForgetOnce | Action::Wait { .. } | Action::End(_) => {}
+            Action::TryOnce => self.try_once(),
+            Action::ForgetOnce => self.forget_once(),
+            Action::Wait { .. } | Action::End(_) => {}
         }
         Event::Done
     }
@@ -97,7 +97,7 @@ impl Hands<'_> {
         }
     }
 
-    fn switch(&mut self, name: &'static str, which: Which, verb: &'static str) {
+    pub(super) fn switch(&mut self, name: &'static str, which: Which, verb: &'static str) {
         let system = match verb {
             "boot" => self.meant(which, |before| &before.default),
             _ => self.meant(which, |before| &before.system),
@@ -123,7 +123,9 @@ impl Hands<'_> {
             activation: self.activation.id,
             before: before.system,
             next: self.activation.target.system.clone(),
+            class: self.activation.class,
             systemd_run: self.switching.systemd_run.clone(),
+            systemctl: self.switching.systemctl.clone(),
             switch_s: limits.switch_s,
             folder: self.switching.folder.clone(),
         };
@@ -186,80 +188,13 @@ impl Hands<'_> {
         taken.inspect_err(|why| tracing::warn!(name, why, "a step of the activation failed")).ok()
     }
 
-    pub(super) fn link(&self, path: &str) -> Option<StorePath> {
-        let path: AbsPath = path.parse().ok()?;
-        self.host.resolve(&path).ok()?.as_str().parse().ok()
-    }
-
-    pub(super) fn sight(&mut self, health: bool) -> Sight {
-        let folder = Path::new(self.switching.folder.as_str());
-        let profile = self.switching.profile.to_string();
-        // Asked before and after the rest, or else a switch that ends meanwhile would seem to have ended without
-        // the new system.
-        let began = self.is_switching();
-        let sight = Sight {
-            running: self.link("/run/current-system"),
-            profile: self.link(&profile),
-            default: self.boot_default(),
-            once: Some(None),
-            switching: None,
-            deadman: self.deadman(),
-            cut_short: cut_short(folder, self.activation.id).ok(),
-            decision: decision::decided(folder, self.activation.id).ok(),
-            health: health.then(|| self.failed_units()).flatten(),
-        };
-        let switching = began.zip(self.is_switching()).map(|(began, ended)| began || ended);
-        Sight { switching, ..sight }
-    }
-
-    fn boot_default(&mut self) -> Option<StorePath> {
-        match self.switching.boot_loader.clone() {
-            BootLoader::SystemdBoot { bootctl } => {
-                let argv = [bootctl.as_str(), "list", "--json=short"];
-                let printed = self.ask(&argv)?;
-                boot_default::of_systemd_boot(&printed)
-            }
-            BootLoader::Grub { configuration } => {
-                boot_default::of_grub(&self.host.read(&configuration, READ).ok()?)
-            }
-        }
-    }
-
     /// Runs a command that only looks: it is no action.
-    fn ask(&self, argv: &[&str]) -> Option<Vec<u8>> {
+    pub(super) fn ask(&self, argv: &[&str]) -> Option<Vec<u8>> {
         let argv = Argv::try_from(argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
         let command =
             Command { argv: argv.ok()?, input: Vec::new(), limit: ASKING, output_cap: READ };
         let output = self.host.run(&command).ok()?;
         (output.code == Some(0)).then_some(output.stdout)
-    }
-
-    /// By the unit that `nixos-rebuild` switches in, and by the lock of the switch itself.
-    fn is_switching(&self) -> Option<bool> {
-        let unit = "nixos-rebuild-switch-to-configuration.service";
-        let busy = !matches!(self.unit(unit)?.as_str(), "inactive" | "failed");
-        Some(busy || super::lock::is_held(self.host, "/run/nixos/switch-to-configuration.lock")?)
-    }
-
-    fn unit(&self, name: &str) -> Option<String> {
-        let name: UnitName = name.parse().ok()?;
-        let units = self.host.units(std::slice::from_ref(&name)).ok()?;
-        units.into_iter().find(|unit| unit.unit == name.as_str()).map(|unit| unit.active)
-    }
-
-    fn deadman(&self) -> Option<DeadMan> {
-        let unit = deadman(self.activation.id);
-        let service = self.unit(&format!("{unit}.service"))?;
-        let timer = self.unit(&format!("{unit}.timer"))?;
-        Some(match (service.as_str(), timer.as_str()) {
-            ("active" | "activating" | "deactivating" | "reloading", _) => DeadMan::AtWork,
-            (_, "active" | "activating") => DeadMan::Armed,
-            _ => DeadMan::Absent,
-        })
-    }
-
-    fn failed_units(&self) -> Option<Health> {
-        Some(Health::seen(&self.host.units(&[]).ok()?, &[]))
     }
 
     /// What the engine cannot know; its gates and the checks are added by it.
@@ -278,7 +213,7 @@ impl Hands<'_> {
             other_deadman: self.other_deadman(),
             store: self.room("/nix/store", STORE_ROOM),
             boot: self.room(&self.switching.boot.to_string(), BOOT_ROOM),
-            loader: Loader::DefaultOnly,
+            loader: self.loader(),
         }
     }
 

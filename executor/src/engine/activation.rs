@@ -155,7 +155,7 @@ impl Engine {
         }
         let Some(mut event) = activating.half_seen.take() else { return Ok(()) };
         let reports: Vec<_> = observed.iter().map(Observed::report).collect();
-        let checks = Health::seen(&[], &reports);
+        let checks = Health::of_checks(&reports);
         let now = activating.now;
         match &mut event {
             Event::Seen(sight) => add_health(sight, checks),

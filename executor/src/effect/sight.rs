@@ -1,0 +1,82 @@
+//! What is seen of the machine during an activation.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use compliance_protocol::name::{AbsPath, StorePath, UnitName};
+
+use super::activation::{Hands, deadman};
+use crate::activation::{DeadMan, Health, Sight};
+use crate::{decision, switched};
+
+impl Hands<'_> {
+    pub(super) fn link(&self, path: &str) -> Option<StorePath> {
+        let path: AbsPath = path.parse().ok()?;
+        self.host.resolve(&path).ok()?.as_str().parse().ok()
+    }
+
+    pub(super) fn sight(&mut self, health: bool) -> Sight {
+        let folder = Path::new(self.switching.folder.as_str());
+        let profile = self.switching.profile.to_string();
+        // Asked before and after the rest, or else a switch that ends meanwhile would seem to have ended without
+        // the new system.
+        let began = self.is_switching();
+        let sight = Sight {
+            running: self.link("/run/current-system"),
+            profile: self.link(&profile),
+            default: self.boot_default(),
+            once: self.once().ok(),
+            switching: None,
+            deadman: self.deadman(),
+            ended: switched::read(folder, self.activation.id).ok(),
+            decision: decision::decided(folder, self.activation.id).ok(),
+            health: health.then(|| self.units_health()).flatten(),
+        };
+        let switching = began.zip(self.is_switching()).map(|(began, ended)| began || ended);
+        Sight { switching, ..sight }
+    }
+
+    /// By the unit that `nixos-rebuild` switches in, and by the lock of the switch itself.
+    fn is_switching(&self) -> Option<bool> {
+        let unit = "nixos-rebuild-switch-to-configuration.service";
+        let busy = !matches!(self.unit(unit)?.as_str(), "inactive" | "failed");
+        Some(busy || super::lock::is_held(self.host, "/run/nixos/switch-to-configuration.lock")?)
+    }
+
+    fn unit(&self, name: &str) -> Option<String> {
+        let name: UnitName = name.parse().ok()?;
+        let units = self.host.units(std::slice::from_ref(&name)).ok()?;
+        units.into_iter().find(|unit| unit.unit == name.as_str()).map(|unit| unit.active)
+    }
+
+    fn deadman(&self) -> Option<DeadMan> {
+        let unit = deadman(self.activation.id);
+        let service = self.unit(&format!("{unit}.service"))?;
+        let timer = self.unit(&format!("{unit}.timer"))?;
+        Some(match (service.as_str(), timer.as_str()) {
+            ("active" | "activating" | "deactivating" | "reloading", _) => DeadMan::AtWork,
+            (_, "active" | "activating") => DeadMan::Armed,
+            _ => DeadMan::Absent,
+        })
+    }
+
+    fn units_health(&self) -> Option<Health> {
+        Some(Health::of_units(&self.host.all_units().ok()?, &self.wanted()?))
+    }
+
+    /// The units that the running system wants to be started, whoever wants them.
+    fn wanted(&self) -> Option<BTreeSet<String>> {
+        let folder = "/run/current-system/etc/systemd/system";
+        let names = |folder: &str| self.host.list(&folder.parse().ok()?).ok();
+        let wants = names(folder)?.into_iter().filter(|name| {
+            [".wants", ".requires"].iter().any(|suffix| name.ends_with(suffix))
+        });
+        wants.map(|name| names(&format!("{folder}/{name}"))).try_fold(
+            BTreeSet::new(),
+            |mut all, more| {
+                all.extend(more?);
+                Some(all)
+            },
+        )
+    }
+}
