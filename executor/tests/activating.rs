@@ -7,6 +7,11 @@
     missing_docs
 )]
 
+#[path = "activating/deadman.rs"]
+mod deadman;
+#[path = "activating/trial.rs"]
+mod trial;
+
 mod common;
 
 use std::sync::{Arc, Mutex};
@@ -18,9 +23,9 @@ use compliance_checks::command::Output;
 use compliance_checks::patching::PatchingBaseline;
 use compliance_executor::activation::{Decision, Limits};
 use compliance_executor::config::{BootLoader, HealMode, Switching};
-use compliance_executor::decision::{decide, decided};
+use compliance_executor::decision::decide;
 use compliance_executor::ledger::{Fact, Ledger};
-use compliance_executor::undo::{Undoing, Undone, undo};
+use compliance_executor::switched;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Bundle, Outcome};
 use compliance_protocol::name::Id;
@@ -41,10 +46,17 @@ struct Machine {
     boots: String,
     deadman: Option<String>,
     failed: Vec<&'static str>,
+    stopped: Option<&'static str>,
     /// This unit fails with the new system.
     next_fails: Option<&'static str>,
+    /// This unit is not active any more with the new system, and did not fail.
+    next_stops: Option<&'static str>,
     /// The switch claims success and does nothing.
     switch_lies: bool,
+    /// The switch leaves no word of how it ended.
+    switch_is_silent: bool,
+    /// What the boot loader is to try once.
+    once: Option<String>,
     profile_stuck: bool,
 }
 
@@ -159,6 +171,11 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
     for link in ["/run/current-system", "/run/booted-system", PROFILE] {
         host.link(link, OLD, T0);
     }
+    // What the systems want to be started.
+    let wants = "/run/current-system/etc/systemd/system/multi-user.target.wants";
+    for name in ["clinic-frontdesk.service", "nginx.service"] {
+        host.write(&format!("{wants}/{name}"), "");
+    }
     for system in [NEXT, "/run/booted-system"] {
         for name in ["kernel", "initrd", "kernel-modules"] {
             host.link(&format!("{system}/{name}"), &format!("/nix/store/{name}"), T0);
@@ -192,10 +209,7 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
             }),
         );
     };
-    deed("/old/bootctl", |_, machine, _| {
-        let options = format!("init={}/init quiet", machine.boots);
-        said(serde_json::json!([{ "options": options, "isDefault": true }]).to_string())
-    });
+    deed("/old/bootctl", trial::bootctl);
     deed("/old/nix-env", |host, machine, arguments| {
         if !machine.profile_stuck {
             host.link(&arguments[1], &arguments[3], T0);
@@ -211,13 +225,20 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
 }
 
 fn systemd_run(host: &FakeHost, machine: &mut Machine, arguments: &[String]) -> Output {
+    let last = arguments.iter().find_map(|it| it.strip_prefix("--property=ExecStopPost="));
+    if let Some(last) = last.filter(|_| !machine.switch_is_silent) {
+        let [.., folder, id] = &last.split(' ').collect::<Vec<_>>()[..] else { panic!("{last}") };
+        switched::write(folder.as_ref(), id.parse().unwrap(), "exited-0").unwrap();
+    }
     let [program, verb] = &arguments[arguments.len() - 2..] else { panic!("{arguments:?}") };
     let system = program.strip_suffix("/bin/switch-to-configuration").unwrap_or_default();
     match verb.as_str() {
         "test" if machine.switch_lies && system == NEXT => {}
         "test" => {
             host.link("/run/current-system", system, T0);
-            machine.failed = machine.next_fails.into_iter().filter(|_| system == NEXT).collect();
+            let with_next = |unit: Option<&'static str>| unit.filter(|_| system == NEXT);
+            machine.failed = with_next(machine.next_fails).into_iter().collect();
+            machine.stopped = with_next(machine.next_stops);
         }
         "boot" => system.clone_into(&mut machine.boots),
         _ => machine.deadman = arguments[0].strip_prefix("--unit=").map(str::to_owned),
@@ -232,12 +253,23 @@ fn show_units(host: &FakeHost, machine: &Machine) {
         .iter()
         .map(|name| unit(&format!("{name}.timer"), "loaded", "active", "waiting"));
     let failed = machine.failed.iter().map(|name| unit(name, "loaded", "failed", "failed"));
-    let well = unit("clinic-frontdesk.service", "loaded", "active", "running");
-    host.set_units(Ok(timer.chain(failed).chain([well]).collect()));
+    let well = ["clinic-frontdesk.service", "nginx.service"].map(|name| {
+        let (active, sub) =
+            if machine.stopped == Some(name) { ("inactive", "dead") } else { ("active", "running") };
+        unit(name, "loaded", active, sub)
+    });
+    let well = well.into_iter().filter(|it| !machine.failed.contains(&it.unit.as_str()));
+    host.set_units(Ok(timer.chain(failed).chain(well).collect()));
 }
 
 fn ran(site: &Site, name: &str) -> usize {
     site.rig.host.runs().iter().filter(|argv| argv.iter().any(|part| part.ends_with(name))).count()
+}
+
+/// How the machine was told to restart, each time.
+fn restarts(site: &Site) -> Vec<Vec<String>> {
+    let runs = site.rig.host.runs();
+    runs.into_iter().filter(|argv| argv.iter().any(|part| part == "reboot")).collect()
 }
 
 #[test]
@@ -317,6 +349,29 @@ fn a_switch_that_claims_success_and_does_nothing_is_not_believed() {
     let form = site.order(activate(1));
     site.minutes(4);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "switch_failed")]);
+    assert_eq!(site.links(), [OLD, OLD, OLD]);
+}
+
+#[test]
+fn a_unit_that_is_stopped_with_the_new_system_is_worse_although_it_did_not_fail() {
+    let mut site = Site::new();
+    site.machine.lock().unwrap().next_stops = Some("nginx.service");
+    let form = site.order(activate(1));
+    site.minutes(4);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "worse_than_before")]);
+    assert!(site.last(&form).detail.contains("nginx.service: not active any more"));
+    assert_eq!(site.links(), [OLD, OLD, OLD]);
+}
+
+#[test]
+fn a_switch_that_leaves_no_word_of_how_it_ended_is_not_taken_for_a_good_one() {
+    let mut site = Site::new();
+    site.machine.lock().unwrap().switch_is_silent = true;
+    let form = site.order(activate(1));
+    site.minutes(14);
+    assert_eq!(site.rig.about(&form), [], "it may come yet");
+    site.minutes(6);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "switch_unaccounted")]);
     assert_eq!(site.links(), [OLD, OLD, OLD]);
 }
 
@@ -446,11 +501,11 @@ fn a_reboot_is_announced_done_once_and_judged_by_the_boot_that_follows() {
     assert_eq!(site.rig.about(&form), [], "it is not over before the machine has booted");
     site.rig.restart();
     site.rig.settle();
-    assert_eq!(ran(&site, "reboot"), 1, "a restart of the executor tells it no second time");
+    assert_eq!(restarts(&site).len(), 1, "a restart of the executor tells it no second time");
     site.rig.reboot();
     site.rig.settle();
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "rebooted")]);
-    assert_eq!(ran(&site, "reboot"), 1);
+    assert_eq!(restarts(&site).len(), 1);
 }
 
 #[test]
@@ -469,7 +524,7 @@ fn a_reboot_waits_for_the_window() {
     site.rig.pass(Span::from_hours(2));
     let form = site.order(reboot().issued(site.rig.reading.wall));
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Deferred, "outside_window")]);
-    assert_eq!(ran(&site, "reboot"), 0);
+    assert_eq!(restarts(&site).len(), 0);
 }
 
 #[test]
@@ -501,72 +556,4 @@ fn expect(site: &mut Site, system: &str) {
     site.rig.restart();
     // It begins only when the control plane was heard of.
     site.rig.poll();
-}
-
-fn undoing(site: &Site) -> Undoing {
-    Undoing {
-        activation: Id::new(T0, [3; 10]),
-        before: OLD.parse().unwrap(),
-        next: NEXT.parse().unwrap(),
-        systemd_run: "/old/systemd-run".parse().unwrap(),
-        switch_s: 900,
-        folder: site.folder.path().to_str().unwrap().parse().unwrap(),
-    }
-}
-
-#[test]
-fn the_dead_man_goes_back_and_a_second_time_does_no_harm() {
-    let site = Site::new();
-    site.rig.host.link("/run/current-system", NEXT, T0);
-    let order = undoing(&site);
-    for _ in 0..2 {
-        assert_eq!(undo(&order, &*site.rig.host, &mut |_| ()), Undone::Back);
-        assert_eq!(site.links(), [OLD, OLD, OLD]);
-    }
-    assert_eq!(decided(site.folder.path(), order.activation).unwrap(), Some(Decision::Undo));
-}
-
-#[test]
-fn the_dead_man_leaves_what_is_proven_and_what_somebody_else_chose() {
-    let site = Site::new();
-    site.rig.host.link("/run/current-system", "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-x", T0);
-    let order = undoing(&site);
-    assert_eq!(undo(&order, &*site.rig.host, &mut |_| ()), Undone::Left);
-    site.rig.host.link("/run/current-system", NEXT, T0);
-    let proven = Undoing { activation: Id::new(T0, [4; 10]), ..order };
-    decide(site.folder.path(), proven.activation, Decision::Proven).unwrap();
-    assert_eq!(undo(&proven, &*site.rig.host, &mut |_| ()), Undone::Left);
-    assert_eq!(site.links()[0], NEXT);
-}
-
-#[test]
-fn the_dead_man_tries_again_while_somebody_switches() {
-    let site = Site::new();
-    site.rig.host.link("/run/current-system", NEXT, T0);
-    let refused = Arc::new(Mutex::new(3));
-    let left = Arc::clone(&refused);
-    site.rig.host.install_deed(
-        "/old/systemd-run",
-        Box::new(move |host, arguments| {
-            let mut left = left.lock().unwrap();
-            if *left > 0 {
-                *left -= 1;
-                return Ok(Output { code: Some(1), ..said("") });
-            }
-            assert!(arguments.iter().any(|part| part == "test"));
-            host.link("/run/current-system", OLD, T0);
-            Ok(said(""))
-        }),
-    );
-    let mut waited = 0;
-    assert_eq!(undo(&undoing(&site), &*site.rig.host, &mut |_| waited += 1), Undone::Back);
-    assert_eq!(waited, 3);
-}
-
-#[test]
-fn what_the_dead_man_is_armed_with_reads_back() {
-    let order = undoing(&Site::new());
-    assert_eq!(Undoing::parse(&order.arguments()).unwrap(), order);
-    let error = Undoing::parse(&order.arguments()[1..]).unwrap_err().to_string();
-    assert!(error.contains("--activation=VALUE"), "{error}");
 }

@@ -53,13 +53,16 @@ fn without_a_fault_a_good_system_stays_and_a_bad_one_goes() {
             scenario.behaviour,
             Behaviour::Good
                 | Behaviour::RestartsExecutor
-                | Behaviour::HangsAfter
                 | Behaviour::UnitFailsAfter(360_000)
                 | Behaviour::Panics(600_000)
         );
-        // No switch tells how the script ended, when a boot ran it.
-        let good = good || (scenario.reboot && scenario.behaviour == Behaviour::ScriptFails);
-        let expected = if good { Outcome::Success } else { Outcome::Reverted };
+        // No switch tells how the script ended, when a boot ran it; nor does one hang.
+        let by_boot = matches!(scenario.behaviour, Behaviour::ScriptFails | Behaviour::HangsAfter);
+        let expected = match scenario.behaviour {
+            _ if good || (scenario.reboot && by_boot) => Outcome::Success,
+            Behaviour::NoWayBack if !scenario.reboot => Outcome::Failed,
+            _ => Outcome::Reverted,
+        };
         let (outcome, reason) = (ran.ending.outcome, &ran.ending.reason);
         assert_eq!(outcome, expected, "{reason}, in {scenario:?}");
     }

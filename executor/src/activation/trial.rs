@@ -6,7 +6,7 @@ use super::step::{POLL, TRIES, wait};
 use super::{Action, Activation, Before, Phase, Sight, Why};
 
 /// A machine that was told to restart goes down within this time.
-const GOES_DOWN: Span = Span::from_secs(600);
+pub(super) const GOES_DOWN: Span = Span::from_secs(600);
 
 impl Activation {
     pub(super) fn staging(

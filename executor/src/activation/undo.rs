@@ -6,6 +6,7 @@ use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
 
 use super::step::{POLL, TRIES, wait};
+use super::trial::GOES_DOWN;
 use super::{Action, Activation, Before, Class, DeadMan, Ending, Phase, Sight, Which};
 
 /// Somebody else's switch is waited for so long, beyond what our own take.
@@ -256,8 +257,16 @@ impl Activation {
     fn go_back_again(&mut self, sight: &Sight, before: &Before, undo: Undo, now: Span) -> Action {
         match () {
             () if undo.switched >= TRIES => self.give_up(&undo, now),
-            () if now < undo.at.plus(AGAIN) => wait(now, POLL),
+            () if now < undo.at.plus(self.between_attempts()) => wait(now, POLL),
             () => self.go_back(sight, before, undo, now),
+        }
+    }
+
+    /// A machine that was told to restart is given the time for it.
+    fn between_attempts(&self) -> Span {
+        match self.class {
+            Class::Live => AGAIN,
+            Class::Reboot => GOES_DOWN,
         }
     }
 

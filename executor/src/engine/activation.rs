@@ -235,9 +235,10 @@ impl Engine {
             Some(action) => {
                 let on_record =
                     self.ledger.record_activation(activating.intent, &activating.what)?;
+                let restarts = action == Action::Reboot;
                 let permit = on_record.map(|it| authorise::next_step(&it, action));
                 self.jobs.extend(permit.map(Job::Effect));
-                Ok(())
+                if restarts { self.announce_reboot(moment) } else { Ok(()) }
             }
         }
     }

@@ -22,7 +22,7 @@ impl Engine {
     /// Says so before it is done: what is silent for some minutes then is silent for a reason.
     pub(super) fn announce_reboot(&mut self, moment: Moment) -> Result<(), LedgerError> {
         let trigger = Trigger::of(TriggerKind::Event);
-        let detail = "the machine is about to restart, as ordered";
+        let detail = "the machine is about to restart";
         let draft = self.draft(trigger, Outcome::Alert, "reboot_announced", detail, moment);
         self.record(moment, |tx, author| tx.append(author, draft))
     }

@@ -14,12 +14,16 @@ pub(crate) enum Bug {
     DecidedTwice,
     /// The dead-man does not ask what is decided.
     DeadManDoesNotAsk,
+    /// The dead-man gives up where no switch leads back.
+    DeadManGivesUp,
     /// No dead-man is armed.
     NoDeadMan,
     /// The switch ended, so the new system is taken to run, and to be well.
     BelievesExitCode,
     /// How the activation script ended is not asked.
     NoScript,
+    /// A switch that left no word of how it ended is taken to have ended well.
+    SilenceIsGood,
     /// One look is enough.
     NoSoak,
     /// The proof does not ask for the control plane.
@@ -40,14 +44,16 @@ pub(crate) enum Bug {
     EndsEarly,
 }
 
-pub(crate) const BUGS: [Bug; 16] = [
+pub(crate) const BUGS: [Bug; 18] = [
     Bug::BootsFirst,
     Bug::NothingOnRecord,
     Bug::DecidedTwice,
     Bug::DeadManDoesNotAsk,
+    Bug::DeadManGivesUp,
     Bug::NoDeadMan,
     Bug::BelievesExitCode,
     Bug::NoScript,
+    Bug::SilenceIsGood,
     Bug::NoSoak,
     Bug::NoHeads,
     Bug::NoUndo,

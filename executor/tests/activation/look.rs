@@ -1,7 +1,7 @@
 //! What the executor gets to see of the simulated machine.
 
 use compliance_executor::activation::{
-    Action, Class, DeadMan, Event, Facts, Health, Limits, Loader, Phase, Plan, Room, Sight,
+    Action, Class, DeadMan, Ended, Event, Facts, Health, Limits, Loader, Phase, Plan, Room, Sight,
 };
 use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::time::Span;
@@ -59,7 +59,11 @@ impl Run<'_> {
                 DeadManState::Armed { .. } => DeadMan::Armed,
                 DeadManState::AtWork { .. } => DeadMan::AtWork,
             }),
-            cut_short: Some(machine.cut_short && self.bug != Some(Bug::NoScript)),
+            ended: Some(match self.bug {
+                Some(Bug::NoScript) => Some(Ended::Whole),
+                Some(Bug::SilenceIsGood) => machine.note.or(Some(Ended::Whole)),
+                _ => machine.note,
+            }),
             decision: Some(machine.decision),
             health: health.then(|| if believes { Health::default() } else { machine.health() }),
         }

@@ -3,9 +3,13 @@
 
 use std::sync::LazyLock;
 
-use compliance_executor::activation::{DeadManVerdict, Decision, Health, deadman_verdict};
+use compliance_executor::activation::{
+    DeadManVerdict, Decision, Ended, Health, deadman_patience, deadman_verdict,
+};
 use compliance_protocol::name::StorePath;
+use compliance_protocol::time::Span;
 
+use super::bugs::Bug;
 use super::scenario::{Behaviour, ByHand, HOUR, MINUTE, Rng, SECOND, Scenario};
 
 /// One system.
@@ -53,7 +57,7 @@ pub(crate) struct Switch {
 pub(crate) enum DeadManState {
     Absent,
     Armed { fires_at: i64 },
-    AtWork { again_at: Option<i64> },
+    AtWork { again_at: Option<i64>, gives_up: i64, undecided: u8 },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +99,9 @@ pub(crate) struct Machine {
     pub(crate) back_to: Sys,
     pub(crate) decision: Option<Decision>,
     /// How our switch to the new system ended, on record in memory.
-    pub(crate) cut_short: bool,
+    pub(crate) note: Option<Ended>,
+    /// Nothing can be written in memory until then: no decision, and not how a switch ended.
+    pub(crate) memory_full_until: i64,
     pub(crate) lock_until: i64,
     pub(crate) disk_full_until: i64,
     /// What somebody switched to at the shell.
@@ -103,8 +109,8 @@ pub(crate) struct Machine {
     /// The next switch of ours does nothing useful.
     pub(crate) botch_switch: bool,
     pub(crate) switch_limit: i64,
-    /// The dead-man asks what is decided before it acts.
-    pub(crate) deadman_asks: bool,
+    /// What is wrong with the dead-man, on purpose.
+    pub(crate) bug: Option<Bug>,
     hand: Option<Hand>,
     behaviour: Behaviour,
     reboot: bool,
@@ -129,13 +135,14 @@ impl Machine {
             deadman: DeadManState::Absent,
             back_to: Sys::Old,
             decision: None,
-            cut_short: false,
+            note: None,
+            memory_full_until: 0,
             lock_until: 0,
             disk_full_until: 0,
             by_hand: [false; 3],
             botch_switch: false,
             switch_limit,
-            deadman_asks: true,
+            bug: None,
             hand: None,
             behaviour: scenario.behaviour,
             reboot: scenario.reboot,
@@ -157,7 +164,7 @@ impl Machine {
         let deadman = match self.deadman {
             DeadManState::Absent => None,
             DeadManState::Armed { fires_at } => Some(fires_at),
-            DeadManState::AtWork { again_at } => again_at,
+            DeadManState::AtWork { again_at, .. } => again_at,
         };
         let hand = self.hand.filter(|hand| !hand.began).map(|hand| hand.at);
         [switch, deadman, hand, self.panics_at].into_iter().flatten().min()
@@ -182,7 +189,7 @@ impl Machine {
         }
         match self.deadman {
             DeadManState::Armed { fires_at } if now >= fires_at => return self.dead_man(),
-            DeadManState::AtWork { again_at: Some(at) } if now >= at => return self.dead_man(),
+            DeadManState::AtWork { again_at: Some(at), .. } if now >= at => return self.dead_man(),
             _ => {}
         }
         if let Some(hand) = self.hand.filter(|hand| !hand.began && now >= hand.at) {
@@ -213,8 +220,9 @@ impl Machine {
             _ if botched => (None, ends, false),
             (Sys::Next, Behaviour::NeverRuns) => (None, ends, false),
             (Sys::Next, Behaviour::HangsBefore) => (None, limit, false),
-            (Sys::Next, Behaviour::HangsAfter) => (Some(flips), limit, true),
-            (Sys::Next, Behaviour::UnitFails) => (Some(flips), ends, false),
+            (Sys::Next, Behaviour::HangsAfter) => (Some(flips), limit, false),
+            (Sys::Next, Behaviour::UnitFails | Behaviour::NoWayBack) => (Some(flips), ends, false),
+            (Sys::Old, Behaviour::NoWayBack) if self.running == Sys::Next => (None, ends, false),
             _ => (Some(flips), ends, true),
         };
         self.whole = None;
@@ -228,7 +236,7 @@ impl Machine {
         self.switch = None;
         self.deadman = DeadManState::Absent;
         self.decision = None;
-        self.cut_short = false;
+        self.note = None;
         self.whole = None;
         self.hand = None;
         self.panics_at = None;
@@ -257,7 +265,8 @@ impl Machine {
     }
 
     fn came_to(&mut self, system: Sys, whole: bool) {
-        let fails = system == Sys::Next && self.behaviour == Behaviour::UnitFails;
+        let fails = matches!(self.behaviour, Behaviour::UnitFails | Behaviour::NoWayBack);
+        let fails = fails && system == Sys::Next;
         self.whole = (whole && !fails).then_some(system);
         self.whole_since = self.now;
         if let (Sys::Next, Behaviour::Panics(after)) = (system, self.behaviour) {
@@ -279,12 +288,14 @@ impl Machine {
         if switch.whole {
             self.came_to(switch.to, true);
         }
-        let script_fails = self.behaviour == Behaviour::ScriptFails && switch.to == Sys::Next;
-        self.cut_short |= script_fails && switch.whole && switch.by == By::Executor;
+        let ours = switch.by == By::Executor && switch.to == Sys::Next;
+        if ours && self.now >= self.memory_full_until {
+            self.note = Some(self.leaves_word());
+        }
         match switch.by {
             By::Executor => Some(Noise::SwitchEnded),
             By::DeadMan => {
-                if let DeadManState::AtWork { again_at } = &mut self.deadman {
+                if let DeadManState::AtWork { again_at, .. } = &mut self.deadman {
                     *again_at = Some(self.now + SECOND);
                 }
                 None
@@ -296,19 +307,32 @@ impl Machine {
         }
     }
 
+    /// How a switch to the new system says that it ended.
+    fn leaves_word(&self) -> Ended {
+        match self.behaviour {
+            Behaviour::ScriptFails
+            | Behaviour::NeverRuns
+            | Behaviour::HangsBefore
+            | Behaviour::HangsAfter => Ended::CutShort,
+            _ => Ended::Whole,
+        }
+    }
+
     /// `compliance-executor undo`, once around.
     fn dead_man(&mut self) -> Option<Noise> {
         let now = self.now;
-        let again = |after: i64| DeadManState::AtWork { again_at: Some(now + after) };
-        let first = matches!(self.deadman, DeadManState::Armed { .. });
-        let mut decision = *self.decision.get_or_insert(Decision::Undo);
-        if !self.deadman_asks {
-            decision = Decision::Undo;
-        }
+        let patience = deadman_patience(Span::from_millis(self.switch_limit)).as_millis();
+        let (first, gives_up, mut undecided) = match self.deadman {
+            DeadManState::AtWork { gives_up, undecided, .. } => (false, gives_up, undecided),
+            _ => (true, now + patience, 0),
+        };
+        let decision = self.decide_undo(&mut undecided);
+        let at_work = |again_at| DeadManState::AtWork { again_at, gives_up, undecided };
+        let again = |after: i64| at_work(Some(now + after));
         let (running, before) = (self.running.path(), self.back_to.path());
-        match deadman_verdict(Some(decision), Some(running), before, Sys::Next.path()) {
+        let verdict = deadman_verdict(decision, Some(running), before, Sys::Next.path());
+        match verdict {
             DeadManVerdict::Leave => self.deadman = DeadManState::Absent,
-            DeadManVerdict::Again => self.deadman = again(5 * SECOND),
             DeadManVerdict::Undo if self.reboot && self.running == self.back_to => {
                 self.deadman = DeadManState::Absent;
             }
@@ -319,13 +343,32 @@ impl Machine {
             DeadManVerdict::Undo if !first && self.whole == Some(self.back_to) => {
                 self.deadman = DeadManState::Absent;
             }
+            _ if now >= gives_up && self.bug == Some(Bug::DeadManGivesUp) => {
+                self.deadman = DeadManState::Absent;
+            }
+            _ if now >= gives_up => {
+                self.go_down(MINUTE);
+                return Some(Noise::Down);
+            }
+            DeadManVerdict::Again => self.deadman = again(10 * SECOND),
             DeadManVerdict::Undo => {
                 let began = self.begin_switch(By::DeadMan, self.back_to);
-                let busy = again(10 * SECOND);
-                self.deadman = if began { DeadManState::AtWork { again_at: None } } else { busy };
+                self.deadman = if began { at_work(None) } else { again(10 * SECOND) };
             }
         }
         None
+    }
+
+    /// What is decided, when the dead-man has tried to decide.
+    fn decide_undo(&mut self, undecided: &mut u8) -> Option<Decision> {
+        if self.bug == Some(Bug::DeadManDoesNotAsk) {
+            return Some(Decision::Undo);
+        }
+        if self.decision.is_none() && self.now < self.memory_full_until {
+            *undecided = undecided.saturating_add(1);
+            return (*undecided >= 3).then_some(Decision::Undo);
+        }
+        Some(*self.decision.get_or_insert(Decision::Undo))
     }
 
     /// Somebody at the shell begins.

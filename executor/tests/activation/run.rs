@@ -2,14 +2,15 @@
 //! every instant.
 
 use compliance_executor::activation::{
-    Action, Activation, Before, Decision, Ending, Event, Limits, Phase, Target, Which, step,
+    Action, Activation, Before, Decision, Ending, Event, Limits, Phase, Target, Which,
+    deadman_patience, step,
 };
 use compliance_protocol::name::{Id, StorePath};
 use compliance_protocol::time::{Span, Timestamp};
 
 use super::bugs::Bug;
 use super::machine::{By, DeadManState, Machine, Noise, Sys};
-use super::scenario::{Fault, HOUR, Instant, MINUTE, SECOND, Scenario, Struck};
+use super::scenario::{Behaviour, Fault, HOUR, Instant, MINUTE, SECOND, Scenario, Struck};
 
 /// What must never be, and was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +94,7 @@ impl<'a> Run<'a> {
             baseline_sha256: None,
         };
         let mut machine = Machine::new(scenario, i64::from(limits.switch_s) * SECOND);
-        machine.deadman_asks = bug != Some(Bug::DeadManDoesNotAsk);
+        machine.bug = bug;
         let id = Id::new(Timestamp::from_millis(0), [7; 10]);
         let now = Span::from_millis(machine.now - machine.booted_at);
         let limits = bug.map_or(limits, |bug| bug.limits(limits));
@@ -295,6 +296,7 @@ impl<'a> Run<'a> {
             }
             Fault::NoNetwork(span) => self.no_network_until = now + span,
             Fault::DiskFull(span) => self.machine.disk_full_until = now + span,
+            Fault::MemoryFull(span) => self.machine.memory_full_until = now + span,
             Fault::LedgerFull(span) => {
                 self.machine.disk_full_until = now + span;
                 self.ledger_full_until = now + span;
@@ -373,7 +375,11 @@ impl<'a> Run<'a> {
         match action {
             Action::Arm if machine.deadman == DeadManState::Absent => {
                 let after = i64::from(self.ledger.limits.deadman_s) * SECOND;
-                self.undone_by = Some(machine.now + after + 2 * machine.switch_limit + 5 * MINUTE);
+                let patience = deadman_patience(Span::from_millis(machine.switch_limit));
+                let by_boot = self.scenario.behaviour == Behaviour::NoWayBack;
+                let slack = if by_boot { patience.as_millis() } else { 0 };
+                let undone_in = after + 2 * machine.switch_limit + 5 * MINUTE + slack;
+                self.undone_by = Some(machine.now + undone_in);
                 if self.bug == Some(Bug::NoDeadMan) {
                     return Ok(());
                 }
@@ -388,6 +394,7 @@ impl<'a> Run<'a> {
             }
             Action::Decide(decision) => {
                 let new = machine.decision.is_none() || self.bug == Some(Bug::DecidedTwice);
+                let new = new && machine.now >= machine.memory_full_until;
                 if new {
                     machine.decision = Some(*decision);
                 }

@@ -43,12 +43,14 @@ pub(crate) enum Behaviour {
     NeverRuns,
     /// The switch hangs before the system runs, until systemd ends it.
     HangsBefore,
-    /// The switch hangs when the system runs, until systemd ends it; then the rest is well.
+    /// The switch hangs when the system runs, until systemd ends it.
     HangsAfter,
     /// Its activation script fails, and it runs all the same, with all its units.
     ScriptFails,
     /// A unit fails.
     UnitFails,
+    /// A unit fails, and no switch leads back: only a boot does.
+    NoWayBack,
     /// A unit fails so long after the switch.
     UnitFailsAfter(i64),
     /// The control plane cannot be reached from it.
@@ -59,7 +61,7 @@ pub(crate) enum Behaviour {
     NoExecutor,
 }
 
-pub(crate) const BEHAVIOURS: [Behaviour; 13] = [
+pub(crate) const BEHAVIOURS: [Behaviour; 14] = [
     Behaviour::Good,
     Behaviour::RestartsExecutor,
     Behaviour::NeverRuns,
@@ -67,6 +69,7 @@ pub(crate) const BEHAVIOURS: [Behaviour; 13] = [
     Behaviour::HangsAfter,
     Behaviour::ScriptFails,
     Behaviour::UnitFails,
+    Behaviour::NoWayBack,
     Behaviour::UnitFailsAfter(MINUTE),
     Behaviour::UnitFailsAfter(6 * MINUTE),
     Behaviour::NoNetwork,
@@ -125,7 +128,9 @@ pub(crate) enum Fault {
     NoNetwork(i64),
     /// What boots and the profile cannot be written for so long.
     DiskFull(i64),
-    /// Nor can the ledger: the executor fails and is started again.
+    /// Nothing can be written in memory for so long: no decision, and not how a switch ended.
+    MemoryFull(i64),
+    /// Neither what boots nor the ledger can be written: the executor fails and is started again.
     LedgerFull(i64),
     /// Somebody holds the lock of the switch for so long.
     LockHeld(i64),
@@ -149,6 +154,8 @@ pub(crate) fn faults() -> Vec<Fault> {
         Fault::DiskFull(MINUTE),
         Fault::DiskFull(3 * HOUR),
         Fault::LedgerFull(MINUTE),
+        Fault::MemoryFull(5 * MINUTE),
+        Fault::MemoryFull(3 * HOUR),
         Fault::LockHeld(MINUTE),
         Fault::LockHeld(20 * MINUTE),
         Fault::ClockLost,

@@ -1,11 +1,11 @@
 //! What must hold in every run, at every instant and at the end.
 
-use compliance_executor::activation::{Decision, Ending, Limits};
+use compliance_executor::activation::{Decision, Ended, Ending, Limits};
 use compliance_protocol::evidence::Outcome;
 
 use super::machine::{By, DeadManState, Sys};
 use super::run::{Ran, Run, Violation};
-use super::scenario::{Fault, HOUR, MINUTE, SECOND};
+use super::scenario::{Behaviour, Fault, HOUR, MINUTE, SECOND};
 
 impl Run<'_> {
     /// What is decided to stay must have proven itself.
@@ -25,8 +25,8 @@ impl Run<'_> {
         if machine.running != Sys::Next || machine.whole != Some(Sys::Next) || failing {
             return Err(self.violation("proven, and the new system is not well"));
         }
-        if machine.cut_short {
-            return Err(self.violation("proven, and its activation script failed"));
+        if machine.note != Some(Ended::Whole) && !self.scenario.reboot {
+            return Err(self.violation("proven, and the switch is not known to have done it all"));
         }
         if !soaked || self.heads < limits.heads {
             return Err(self.violation("proven without soak and heads"));
@@ -100,6 +100,8 @@ impl Run<'_> {
         let gave_up = ending.reason == "undo_failed"
             && machine.default == Sys::Old
             && (self.scenario.faults.len() > 1 || self.scenario.faults.iter().any(lasting));
+        // Then a boot has to have brought the old system back, for all that.
+        let gave_up = gave_up && self.scenario.behaviour != Behaviour::NoWayBack;
         let expected = if ending.outcome == Outcome::Success { Sys::Next } else { Sys::Old };
         let settled = all.iter().all(|system| *system == expected)
             && machine.whole == Some(expected)

@@ -1,0 +1,123 @@
+//! A system that has to be booted: the boot loader tries it once.
+
+use super::*;
+
+const VARIABLES: &str = "/sys/firmware/efi/efivars";
+const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// systemd-boot's command line, with an entry for each system that has one.
+pub(super) fn bootctl(host: &FakeHost, machine: &mut Machine, arguments: &[String]) -> Output {
+    let once = format!("{VARIABLES}/LoaderEntryOneShot-{VENDOR}");
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["set-oneshot", ""] => {
+            host.remove(&once);
+            machine.once = None;
+        }
+        ["set-oneshot", entry] => {
+            let text = entry.encode_utf16().chain([0]).flat_map(u16::to_le_bytes);
+            host.write(&once, [7, 0, 0, 0].into_iter().chain(text).collect::<Vec<_>>());
+            machine.once = Some(entry.to_owned());
+        }
+        _ => {}
+    }
+    let default = machine.once.clone().unwrap_or_else(|| entry_of(&machine.boots));
+    host.write("/boot/loader/loader.conf", format!("default {}\n", entry_of(&machine.boots)));
+    let entry = |system: &str| {
+        let options = format!("init={system}/init quiet");
+        let is_default = entry_of(system) == default;
+        serde_json::json!({ "id": entry_of(system), "options": options, "isDefault": is_default })
+    };
+    said(serde_json::json!([entry(OLD), entry(NEXT)]).to_string())
+}
+
+fn entry_of(system: &str) -> String {
+    format!("{}.conf", system.rsplit_once('-').unwrap().1)
+}
+
+/// Its kernel is another one, and the boot loader can try it once.
+fn has_to_be_booted() -> Site {
+    let site = Site::new();
+    site.rig.host.link(&format!("{NEXT}/kernel"), "/nix/store/kernel-newer", T0);
+    let features = [7, 0, 0, 0].into_iter().chain((1_u64 << 3).to_le_bytes()).collect::<Vec<_>>();
+    site.rig.host.write(&format!("{VARIABLES}/LoaderFeatures-{VENDOR}"), features);
+    site
+}
+
+/// The machine restarts: the boot loader takes what it is to try, once.
+fn boots(site: &mut Site, comes_up: bool) {
+    let once = {
+        let mut machine = site.machine.lock().unwrap();
+        machine.deadman = None;
+        machine.once.take()
+    };
+    site.rig.host.remove(&format!("{VARIABLES}/LoaderEntryOneShot-{VENDOR}"));
+    let tried = once.filter(|_| comes_up).map(|_| NEXT);
+    for link in ["/run/current-system", "/run/booted-system"] {
+        site.rig.host.link(link, tried.unwrap_or(OLD), T0);
+    }
+    show_units(&site.rig.host, &site.machine.lock().unwrap());
+    site.rig.reboot();
+    site.rig.settle();
+    site.rig.poll();
+}
+
+#[test]
+fn it_is_tried_once_proven_and_only_then_what_boots() {
+    let mut site = has_to_be_booted();
+    let form = site.order(activate(1));
+    assert_eq!(restarts(&site).len(), 1);
+    assert_eq!(site.machine.lock().unwrap().once.as_deref(), Some("next.conf"));
+    assert_eq!(site.links(), [OLD, OLD, OLD], "what boots by default is unchanged");
+    assert_eq!(site.rig.status().activation.unwrap().phase, "rebooting");
+    boots(&mut site, true);
+    assert_eq!(site.links(), [NEXT, OLD, OLD]);
+    assert!(site.machine.lock().unwrap().deadman.is_some(), "the dead-man is armed");
+    site.minutes(5);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "activated")]);
+    assert_eq!(site.links(), [NEXT, NEXT, NEXT]);
+    assert_eq!(restarts(&site).len(), 1);
+    assert_eq!(site.rig.because("reboot_announced").len(), 1);
+}
+
+#[test]
+fn one_that_does_not_come_up_is_followed_by_the_one_before_and_left_alone_for_a_day() {
+    let mut site = has_to_be_booted();
+    let form = site.order(activate(1));
+    boots(&mut site, false);
+    site.minutes(2);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "trial_boot_failed")]);
+    assert_eq!(site.links(), [OLD, OLD, OLD]);
+    let again = site.order(activate(2).after(&form).issued(site.rig.reading.wall));
+    assert_eq!(site.rig.about(&again), [outcome(Outcome::Deferred, "quarantined")]);
+}
+
+#[test]
+fn one_that_is_worse_is_undone_by_a_boot() {
+    let mut site = has_to_be_booted();
+    let form = site.order(activate(1));
+    site.machine.lock().unwrap().failed = vec!["nginx.service"];
+    boots(&mut site, true);
+    site.minutes(2);
+    assert_eq!(restarts(&site).len(), 2, "{:#?}", site.rig.status().activation);
+    site.machine.lock().unwrap().failed = Vec::new();
+    boots(&mut site, true);
+    site.minutes(2);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "worse_than_before")]);
+    assert_eq!(site.links(), [OLD, OLD, OLD]);
+}
+
+#[test]
+fn a_boot_loader_that_does_not_take_it_is_not_trusted_with_a_restart() {
+    let mut site = has_to_be_booted();
+    site.rig.host.install_deed(
+        "/old/bootctl",
+        Box::new(|_, _| {
+            let options = format!("init={OLD}/init quiet");
+            Ok(said(serde_json::json!([{ "options": options, "isDefault": true }]).to_string()))
+        }),
+    );
+    let form = site.order(activate(1));
+    site.minutes(3);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "not_staged")]);
+    assert_eq!((restarts(&site).len(), site.links()), (0, [OLD, OLD, OLD].map(str::to_owned)));
+}
