@@ -108,13 +108,13 @@ mod tests {
         Entries::parse(format!("[{}]", entries.join(",")).as_bytes()).unwrap()
     }
 
-    fn system(name: &str) -> Option<StorePath> {
-        Some(format!("{SYSTEM}{name}").parse().unwrap())
+    fn system(name: &str) -> StorePath {
+        format!("{SYSTEM}{name}").parse().unwrap()
     }
 
     #[test]
     fn systemd_boots_default_is_the_one_entry_that_says_so() {
-        assert_eq!(entries(&[entry("a", false), entry("b", true)]).default(), system("b"));
+        assert_eq!(entries(&[entry("a", false), entry("b", true)]).default(), Some(system("b")));
         assert_eq!(entries(&[entry("a", false)]).default(), None);
         assert_eq!(entries(&[entry("a", true), entry("b", true)]).default(), None);
         assert_eq!(Entries::parse(b"no json"), None);
@@ -123,12 +123,12 @@ mod tests {
     #[test]
     fn an_entry_is_found_by_its_name_or_a_pattern_that_only_it_has() {
         let all = entries(&[entry("-1", false), entry("-2", true), entry("-21", false)]);
-        assert_eq!(all.called("-1.conf"), system("-1"));
-        assert_eq!(all.called("-1*.conf"), system("-1"));
+        assert_eq!(all.called("-1.conf"), Some(system("-1")));
+        assert_eq!(all.called("-1*.conf"), Some(system("-1")));
         assert_eq!(all.called("-2*.conf"), None, "two are called that");
         assert_eq!(all.called("-3.conf"), None);
-        assert_eq!(all.of(&system("-21").unwrap()).unwrap(), "-21.conf");
-        assert_eq!(all.of(&system("-3").unwrap()), None);
+        assert_eq!(all.of(&system("-21")).unwrap(), "-21.conf");
+        assert_eq!(all.of(&system("-3")), None);
     }
 
     #[test]

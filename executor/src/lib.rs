@@ -18,6 +18,7 @@ pub mod enrol;
 pub mod evidence;
 pub mod export;
 pub mod gates;
+pub mod guard;
 pub mod hints;
 pub mod ledger;
 pub mod load;

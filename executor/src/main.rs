@@ -13,7 +13,7 @@ use compliance_executor::config::Config;
 use compliance_executor::effect::Tools;
 use compliance_executor::reserve::Reserve;
 use compliance_executor::{
-    at_the_box, capture, enrol, export, load, serve, socket, switched, table, undo,
+    at_the_box, capture, enrol, export, guard, load, serve, socket, switched, table, undo,
 };
 
 const HELP: &str = "\
@@ -27,6 +27,7 @@ compliance-executor: verifies, observes, decides, heals, signs
   pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
   reset-clock --config FILE       forget the latest time ever trusted; leaves an alert
   undo --activation=ID …          what the dead-man of an activation runs
+  guard --config FILE             what a system that is booted on trial runs, to go back
   switched FOLDER ID              what the unit of a switch runs last
   check-config --config FILE      say whether the configuration is valid
 
@@ -107,6 +108,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
                 "{mark} was the latest time ever trusted; the next source is believed\n"
             ))
         }
+        "guard" => guard_trial_boot(&config),
         "check-config" => print(&format!("{} is valid\n", path.display())),
         other => bail!("there is no command {other:?}\n\n{HELP}"),
     }
@@ -149,16 +151,28 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
 /// switch has ended.
 fn undo_activation(arguments: &[String]) -> Result<ExitCode> {
     let _log = log::start("compliance-executor", log::Level::default(), log::Format::default());
-    let undoing = undo::Undoing::parse(arguments)?;
+    Ok(undo_after(std::time::Duration::ZERO, &undo::Undoing::parse(arguments)?))
+}
+
+/// What a trial boot's guard does, if the boot is one.
+fn guard_trial_boot(config: &Config) -> Result<ExitCode> {
+    let _log = log::start("compliance-executor", config.log.level, config.log.format);
+    let Some(switching) = &config.activation else { return Ok(ExitCode::SUCCESS) };
+    let guard = guard::Guard::take(&switching.roots).context("the guard of a trial boot")?;
+    Ok(guard.map_or(ExitCode::SUCCESS, |guard| undo_after(guard.after(), &guard.order)))
+}
+
+fn undo_after(span: std::time::Duration, undoing: &undo::Undoing) -> ExitCode {
     let (_never, silence) = std::sync::mpsc::channel::<()>();
     let mut wait = |span| {
         let _ = silence.recv_timeout(span);
     };
+    wait(span);
     let uptime = compliance_clock::boottime;
-    Ok(match undo::undo(&undoing, &LinuxHost::default(), &uptime, &mut wait) {
+    match undo::undo(undoing, &LinuxHost::default(), &uptime, &mut wait) {
         undo::Undone::Back | undo::Undone::Left => ExitCode::SUCCESS,
         undo::Undone::Failed => ExitCode::FAILURE,
-    })
+    }
 }
 
 /// What the unit of a switch does last: it says for later how the switch ended.

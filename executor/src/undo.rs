@@ -44,7 +44,8 @@ impl Undoing {
     /// Reads what [`Undoing::arguments`] wrote.
     pub fn parse(arguments: &[String]) -> Result<Self, Unusable> {
         fn text<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
-            let mut given = arguments.iter().filter_map(|it| it.strip_prefix("--")?.split_once('='));
+            let mut given =
+                arguments.iter().filter_map(|it| it.strip_prefix("--")?.split_once('='));
             given.find(|(key, _)| *key == name).map(|(_, value)| value)
         }
         fn value<T: FromStr>(arguments: &[String], name: &'static str) -> Result<T, Unusable> {
@@ -158,7 +159,8 @@ fn restart(order: &Undoing, host: &dyn Host, wait: &mut dyn FnMut(Duration)) -> 
         let argv = Argv::try_from(argv.into_iter().map(str::to_owned).collect::<Vec<_>>());
         if let Ok(argv) = argv {
             // How it ended says nothing; a machine that goes down ends us.
-            let _ = host.run(&Command { argv, input: Vec::new(), limit: ASKING, output_cap: 65_536 });
+            let _ =
+                host.run(&Command { argv, input: Vec::new(), limit: ASKING, output_cap: 65_536 });
         }
         wait(GOES_DOWN);
     }

@@ -132,7 +132,7 @@ fn switching(folder: &str) -> Switching {
         nix_env: path("/old/nix-env"),
         nix: None,
         helper: path("/old/compliance-executor"),
-        roots: path("/var/lib/compliance/gcroots"),
+        roots: path(&format!("{folder}/gcroots")),
         boot: path("/boot"),
         boot_loader: BootLoader::SystemdBoot { bootctl: path("/old/bootctl") },
         profile: path(PROFILE),
@@ -184,7 +184,9 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
         host.write(&format!("{system}/init-interface-version"), "1");
     }
     host.write(&format!("{NEXT}/nixos-version"), "26.11");
-    host.write(&format!("{NEXT}/etc/systemd/system/compliance-executor.service"), "");
+    for unit in ["compliance-executor", "compliance-trial"] {
+        host.write(&format!("{NEXT}/etc/systemd/system/{unit}.service"), "");
+    }
     host.write("/usr/bin/df", "");
     show_units(host, &machine.lock().unwrap());
     host.install_deed("/usr/bin/df", Box::new(|_, _| Ok(said("Avail\n99999999999\n"))));
@@ -254,8 +256,11 @@ fn show_units(host: &FakeHost, machine: &Machine) {
         .map(|name| unit(&format!("{name}.timer"), "loaded", "active", "waiting"));
     let failed = machine.failed.iter().map(|name| unit(name, "loaded", "failed", "failed"));
     let well = ["clinic-frontdesk.service", "nginx.service"].map(|name| {
-        let (active, sub) =
-            if machine.stopped == Some(name) { ("inactive", "dead") } else { ("active", "running") };
+        let (active, sub) = if machine.stopped == Some(name) {
+            ("inactive", "dead")
+        } else {
+            ("active", "running")
+        };
         unit(name, "loaded", active, sub)
     });
     let well = well.into_iter().filter(|it| !machine.failed.contains(&it.unit.as_str()));

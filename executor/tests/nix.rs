@@ -20,8 +20,8 @@ use compliance_protocol::evidence::Bundle;
 use serde_json::json;
 
 use machine::{
-    PROFILE, assert_all_is, build, by_hand, executor, on_the_machine, path_of, pinned_flake, run,
-    switch_has_begun, trust_substitutes_of,
+    PROFILE, assert_all_is, build, by_hand, executor, has_firmware, on_the_machine, path_of,
+    pinned_flake, run, switch_has_begun, tried_next, trust_substitutes_of,
 };
 
 fn outcome(bundle: &Bundle) -> (&str, &str) {
@@ -100,6 +100,26 @@ fn a_unit_that_fails_during_the_soak_is_reverted() {
 }
 
 #[test]
+fn a_unit_that_only_stops_is_reverted_although_nothing_failed() {
+    on_the_machine(|machine| {
+        let end = machine.order_system("stops");
+        assert_eq!(outcome(&end), ("reverted", "worse_than_before"), "{end:#?}");
+        assert!(end.detail.contains("second.service: not active any more"), "{}", end.detail);
+        assert_all_is("one");
+    });
+}
+
+#[test]
+fn a_unit_that_fails_and_is_started_again_and_again_is_reverted() {
+    on_the_machine(|machine| {
+        let end = machine.order_system("loops");
+        assert_eq!(outcome(&end), ("reverted", "worse_than_before"), "{end:#?}");
+        assert!(end.detail.contains("unit second.service"), "{}", end.detail);
+        assert_all_is("one");
+    });
+}
+
+#[test]
 fn a_switch_that_says_it_went_well_and_did_nothing_is_no_success() {
     on_the_machine(|machine| {
         let end = machine.order_system("lies");
@@ -149,6 +169,25 @@ fn a_system_with_another_kernel_is_refused_where_the_boot_loader_cannot_try_it_o
         let end = machine.order_system("other-kernel");
         assert_eq!(outcome(&end), ("rejected", "loader_cannot_try_once"), "{end:#?}");
         assert_all_is("one");
+    });
+}
+
+#[test]
+fn a_system_with_another_kernel_is_to_be_tried_once_and_what_boots_stays() {
+    on_the_machine(|machine| {
+        has_firmware();
+        let path = build("other-kernel");
+        let action = machine.activate(&path);
+        machine.issue(&action);
+        machine.wait_until("the restart", |machine| {
+            machine.poll();
+            std::fs::exists("/run/told-to-reboot").unwrap().then_some(())
+        });
+        assert_eq!(tried_next(), path);
+        let guard = std::fs::read_to_string("/var/lib/compliance-roots/trial").unwrap();
+        assert!(guard.contains("--class=reboot") && guard.contains(&path), "{guard}");
+        assert_all_is("one");
+        assert_eq!(machine.status().unwrap().activation.unwrap().phase, "rebooting");
     });
 }
 

@@ -7,8 +7,8 @@ use compliance_protocol::time::Span;
 use super::limits::{MARGIN, START_SLACK};
 use super::preflight::{self, Readiness};
 use super::{
-    Action, Activation, Before, Class, DeadMan, Decision, Ended, Ending, Event, Facts, Phase, Plan, Proof,
-    Sight, Which, Why,
+    Action, Activation, Before, Class, DeadMan, Decision, Ended, Ending, Event, Facts, Phase, Plan,
+    Proof, Sight, Which, Why,
 };
 
 /// How often one thing is tried.

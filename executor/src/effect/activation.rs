@@ -10,9 +10,7 @@ use compliance_protocol::time::Span;
 
 use super::Performed;
 use super::steps::Run;
-use crate::activation::{
-    Action, Activation, Decision, Event, Facts, Room, Which,
-};
+use crate::activation::{Action, Activation, Decision, Event, Facts, Room, Which};
 use crate::config::Switching;
 use crate::decision;
 use crate::switched::leaves_its_end;
@@ -116,19 +114,9 @@ impl Hands<'_> {
 
     /// A timer of PID 1, which runs the helper of the system that runs now.
     fn arm(&mut self) {
-        let Some(before) = self.activation.before.clone() else { return };
+        let Some(undoing) = self.undoing() else { return };
         let unit = deadman(self.activation.id);
         let limits = self.activation.limits;
-        let undoing = Undoing {
-            activation: self.activation.id,
-            before: before.system,
-            next: self.activation.target.system.clone(),
-            class: self.activation.class,
-            systemd_run: self.switching.systemd_run.clone(),
-            systemctl: self.switching.systemctl.clone(),
-            switch_s: limits.switch_s,
-            folder: self.switching.folder.clone(),
-        };
         let timer = [
             self.switching.systemd_run.to_string(),
             format!("--unit={unit}"),
@@ -144,6 +132,20 @@ impl Hands<'_> {
         let parts: Vec<_> = timer.into_iter().chain(undoing.arguments()).collect();
         let argv: Vec<&str> = parts.iter().map(String::as_str).collect();
         self.run("arm_deadman", &unit, &argv, ASKING);
+    }
+
+    /// What the dead-man is armed with.
+    pub(super) fn undoing(&self) -> Option<Undoing> {
+        Some(Undoing {
+            activation: self.activation.id,
+            before: self.activation.before.clone()?.system,
+            next: self.activation.target.system.clone(),
+            class: self.activation.class,
+            systemd_run: self.switching.systemd_run.clone(),
+            systemctl: self.switching.systemctl.clone(),
+            switch_s: self.activation.limits.switch_s,
+            folder: self.switching.folder.clone(),
+        })
     }
 
     fn decide(&self, decision: Decision) -> Option<Decision> {

@@ -3,6 +3,8 @@
 //! systemd-boot keeps what it is to try once in a variable of the firmware, and takes it out before it starts
 //! it: a boot that fails is followed by one of the default.
 
+use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use super::activation::{Hands, READ};
 use crate::activation::{Loader, Which};
 use crate::boot_default::{self, Entries};
 use crate::config::BootLoader;
+use crate::guard::{self, Guard};
 
 /// Variables of the boot loader (systemd's Boot Loader Interface).
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
@@ -23,6 +26,10 @@ const ONE_SHOT: u64 = 1 << 3;
 
 /// The entry of the system that is tried comes from this profile, so that the system profile stays as it is.
 const TRIAL: &str = "system-profiles/compliance-trial";
+
+/// How much later than the dead-man the guard of a trial boot acts, in seconds: the executor may need that long
+/// to start.
+const GUARD_SLACK_S: u32 = 600;
 
 /// Something that could not be looked at.
 pub(super) struct Unseen;
@@ -68,17 +75,22 @@ impl Hands<'_> {
         }
     }
 
-    /// Gives the target an entry, which leaves the default alone: the installer of what boots by default writes
-    /// it. Then has it tried once.
+    /// Leaves a guard on disk, and gives the target an entry, which leaves the default alone: the installer of
+    /// what boots by default writes it. Then has it tried once.
     pub(super) fn try_once(&mut self) {
+        if let Err(error) = self.leave_guard() {
+            tracing::error!(%error, "no guard can be left for a trial boot, so there is none");
+            return;
+        }
         let target = self.activation.target.system.clone();
         let profile = self.trial_profile();
         if let Some(folder) = profile.parent()
-            && let Err(error) = std::fs::create_dir_all(folder)
+            && let Err(error) = fs::create_dir_all(folder)
         {
             tracing::error!(%error, ?folder, "the profile of a trial boot cannot be made");
         }
-        let (nix_env, profile) = (self.switching.nix_env.to_string(), profile.display().to_string());
+        let (nix_env, profile) =
+            (self.switching.nix_env.to_string(), profile.display().to_string());
         for (name, arguments) in [
             ("set_trial_profile", ["--set", target.as_str()]),
             ("forget_old_trials", ["--delete-generations", "old"]),
@@ -99,6 +111,17 @@ impl Hands<'_> {
         if let Some(bootctl) = self.bootctl() {
             self.run("forget_once", &target, &[&bootctl, "set-oneshot", ""], LIMIT);
         }
+        if let Err(error) = guard::remove(&self.switching.roots) {
+            tracing::warn!(%error, "the guard of a trial boot cannot be removed: it finds nothing to undo");
+        }
+    }
+
+    /// It acts later than the dead-man that the executor arms when the boot has brought the target.
+    fn leave_guard(&self) -> Result<(), Error> {
+        let order = self.undoing().ok_or(ErrorKind::InvalidInput)?;
+        let after_s = self.activation.limits.deadman_s.saturating_add(GUARD_SLACK_S);
+        fs::create_dir_all(self.switching.roots.as_str())?;
+        Guard { order, after_s }.leave(&self.switching.roots)
     }
 
     fn trial_profile(&self) -> PathBuf {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::activation::Hands;
 use crate::activation::{Class, Plan};
+use crate::guard::UNIT as GUARD;
 
 /// `check` and `dry-activate` end by then.
 const ASKING: Duration = Duration::from_mins(5);
@@ -43,7 +44,13 @@ impl Hands<'_> {
             }
         }
         match self.needs_boot(&system) {
-            Some(true) => Plan::Can(Class::Reboot),
+            Some(true) => match self.is_there(&format!("{system}/etc/systemd/system/{GUARD}")) {
+                Some(true) => Plan::Can(Class::Reboot),
+                _ => cannot(
+                    "no_guard_inside",
+                    format!("{system} has to be booted and has no {GUARD}"),
+                ),
+            },
             Some(false) => Plan::Can(Class::Live),
             None => {
                 cannot("class_unknown", format!("whether {system} has to be booted is not known"))

@@ -68,9 +68,9 @@ impl Hands<'_> {
     fn wanted(&self) -> Option<BTreeSet<String>> {
         let folder = "/run/current-system/etc/systemd/system";
         let names = |folder: &str| self.host.list(&folder.parse().ok()?).ok();
-        let wants = names(folder)?.into_iter().filter(|name| {
-            [".wants", ".requires"].iter().any(|suffix| name.ends_with(suffix))
-        });
+        let wants = names(folder)?
+            .into_iter()
+            .filter(|name| [".wants", ".requires"].iter().any(|suffix| name.ends_with(suffix)));
         wants.map(|name| names(&format!("{folder}/{name}"))).try_fold(
             BTreeSet::new(),
             |mut all, more| {

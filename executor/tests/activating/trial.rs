@@ -1,6 +1,7 @@
 //! A system that has to be booted: the boot loader tries it once.
 
 use super::*;
+use compliance_executor::guard::Guard;
 
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
 const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -69,6 +70,10 @@ fn it_is_tried_once_proven_and_only_then_what_boots() {
     assert_eq!(site.machine.lock().unwrap().once.as_deref(), Some("next.conf"));
     assert_eq!(site.links(), [OLD, OLD, OLD], "what boots by default is unchanged");
     assert_eq!(site.rig.status().activation.unwrap().phase, "rebooting");
+    let roots = format!("{}/gcroots", site.folder.path().display()).parse().unwrap();
+    let guard = Guard::take(&roots).unwrap().unwrap();
+    assert_eq!((guard.order.before.as_str(), guard.order.next.as_str()), (OLD, NEXT));
+    assert_eq!(guard.after_s, 1500 + 600, "the executor's own dead-man acts before it");
     boots(&mut site, true);
     assert_eq!(site.links(), [NEXT, OLD, OLD]);
     assert!(site.machine.lock().unwrap().deadman.is_some(), "the dead-man is armed");
@@ -104,6 +109,15 @@ fn one_that_is_worse_is_undone_by_a_boot() {
     site.minutes(2);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "worse_than_before")]);
     assert_eq!(site.links(), [OLD, OLD, OLD]);
+}
+
+#[test]
+fn without_a_unit_that_takes_up_the_guard_nothing_is_booted() {
+    let mut site = has_to_be_booted();
+    site.rig.host.remove(&format!("{NEXT}/etc/systemd/system/compliance-trial.service"));
+    let form = site.order(activate(1));
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "no_guard_inside")]);
+    assert_eq!(restarts(&site).len(), 0);
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) enum Bug {
     NoScript,
     /// A switch that left no word of how it ended is taken to have ended well.
     SilenceIsGood,
+    /// Nothing guards a trial boot but the executor.
+    NoGuard,
     /// One look is enough.
     NoSoak,
     /// The proof does not ask for the control plane.
@@ -44,7 +46,7 @@ pub(crate) enum Bug {
     EndsEarly,
 }
 
-pub(crate) const BUGS: [Bug; 18] = [
+pub(crate) const BUGS: [Bug; 19] = [
     Bug::BootsFirst,
     Bug::NothingOnRecord,
     Bug::DecidedTwice,
@@ -54,6 +56,7 @@ pub(crate) const BUGS: [Bug; 18] = [
     Bug::BelievesExitCode,
     Bug::NoScript,
     Bug::SilenceIsGood,
+    Bug::NoGuard,
     Bug::NoSoak,
     Bug::NoHeads,
     Bug::NoUndo,

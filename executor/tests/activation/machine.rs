@@ -35,6 +35,9 @@ impl Sys {
     }
 }
 
+/// How long after a trial boot the guard acts: the dead-man's delay, and ten minutes.
+const GUARD: i64 = 35 * MINUTE;
+
 /// Who switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum By {
@@ -115,6 +118,10 @@ pub(crate) struct Machine {
     behaviour: Behaviour,
     reboot: bool,
     panics_at: Option<i64>,
+    /// The guard of a trial boot acts then.
+    guard_at: Option<i64>,
+    /// The guard has something to take up at the next boot.
+    pub(crate) guard_left: bool,
     rng: Rng,
 }
 
@@ -147,6 +154,8 @@ impl Machine {
             behaviour: scenario.behaviour,
             reboot: scenario.reboot,
             panics_at: None,
+            guard_at: None,
+            guard_left: false,
             rng: Rng::new(scenario.seed),
         }
     }
@@ -167,7 +176,7 @@ impl Machine {
             DeadManState::AtWork { again_at, .. } => again_at,
         };
         let hand = self.hand.filter(|hand| !hand.began).map(|hand| hand.at);
-        [switch, deadman, hand, self.panics_at].into_iter().flatten().min()
+        [switch, deadman, hand, self.panics_at, self.guard_at].into_iter().flatten().min()
     }
 
     /// Lets happen what is due.
@@ -187,6 +196,13 @@ impl Machine {
         if let Some(switch) = self.switch.filter(|s| now >= s.flips_at.unwrap_or(s.ends_at)) {
             return self.advance(switch);
         }
+        if self.guard_at.take_if(|at| now >= *at).is_some() {
+            let decision = *self.decision.get_or_insert(Decision::Undo);
+            if decision == Decision::Undo && self.running == Sys::Next {
+                self.go_down(MINUTE);
+                return Some(Noise::Down);
+            }
+        }
         match self.deadman {
             DeadManState::Armed { fires_at } if now >= fires_at => return self.dead_man(),
             DeadManState::AtWork { again_at: Some(at), .. } if now >= at => return self.dead_man(),
@@ -205,6 +221,7 @@ impl Machine {
             && self.deadman == DeadManState::Absent
             && self.hand.is_none()
             && self.panics_at.is_none()
+            && self.guard_at.is_none()
     }
 
     /// Begins a switch, unless one is under way.
@@ -240,6 +257,7 @@ impl Machine {
         self.whole = None;
         self.hand = None;
         self.panics_at = None;
+        self.guard_at = None;
     }
 
     fn come_up(&mut self) {
@@ -255,6 +273,9 @@ impl Machine {
                 self.put_right();
             }
             return;
+        }
+        if std::mem::take(&mut self.guard_left) && self.bug != Some(Bug::NoGuard) {
+            self.guard_at = Some(self.now + GUARD);
         }
         self.came_to(self.running, true);
     }

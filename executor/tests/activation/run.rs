@@ -214,10 +214,6 @@ impl<'a> Run<'a> {
             if self.is_stuck() && self.is_touched_by_hand() {
                 // Whoever chose a system that does not do has to put that right.
                 self.machine.put_right();
-            } else if self.is_stuck() && self.scenario.reboot && !self.machine.hosts_executor() {
-                // Nobody hears of it any more: somebody drives there and pulls the plug.
-                self.machine.go_down(20 * SECOND);
-                self.kill(0);
             }
             return;
         }
@@ -412,8 +408,14 @@ impl<'a> Run<'a> {
             Action::InstallBoot(which) if writable => {
                 self.machine.default = self.meant(*which, |before| &before.default);
             }
-            Action::TryOnce if writable => machine.once = Some(Sys::Next),
-            Action::ForgetOnce if writable => machine.once = None,
+            Action::TryOnce if writable => {
+                machine.guard_left = true;
+                machine.once = Some(Sys::Next);
+            }
+            Action::ForgetOnce if writable => {
+                machine.guard_left = false;
+                machine.once = None;
+            }
             Action::Reboot => {
                 if matches!(self.ledger.phase, Phase::Rebooting { .. }) {
                     self.check_window("a restart into the new system")?;

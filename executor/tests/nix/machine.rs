@@ -40,7 +40,7 @@ backups = 'order'
 services = 'order'
 
 [activation]
-systemctl = '/usr/bin/systemctl'
+systemctl = '/usr/local/bin/systemctl'
 systemd_run = '/usr/bin/systemd-run'
 nix_store = '/usr/bin/nix-store'
 nix_env = '/usr/bin/nix-env'
@@ -72,8 +72,23 @@ trusted-public-keys =";
 
 const SUBSTITUTER: &str = "file:///var/cache/systems";
 
-/// `bootctl` takes a folder in memory for what a boot loader reads.
-const BOOTCTL: &str = "#!/bin/sh\nSYSTEMD_RELAX_ESP_CHECKS=1 exec /usr/bin/bootctl \"$@\"\n";
+/// `bootctl` takes a folder in memory for what a boot loader reads; and where there is no firmware, it writes
+/// the firmware's variable to a file of the same name and form.
+const BOOTCTL: &str = "#!/bin/sh
+variable=/sys/firmware/efi/efivars/LoaderEntryOneShot-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+if [ $1 = set-oneshot ]; then
+    [ -n \"$2\" ] || exec rm -f $variable
+    { printf '\\7\\0\\0\\0'; printf '%s\\0' \"$2\" | iconv -f ascii -t utf-16le; } >$variable
+    exit
+fi
+SYSTEMD_RELAX_ESP_CHECKS=1 exec /usr/bin/bootctl \"$@\"
+";
+
+/// `systemctl` does not restart a machine that is made for one boot, and says that it was told to.
+const SYSTEMCTL: &str = "#!/bin/sh
+[ \"$1\" = reboot ] && exec touch /run/told-to-reboot
+exec /usr/bin/systemctl \"$@\"
+";
 
 /// The machine, with the system `one` running.
 pub(crate) struct Machine {
@@ -95,8 +110,11 @@ impl Machine {
     fn boot() -> Self {
         fs::create_dir_all("/etc/nix").unwrap();
         fs::write("/etc/nix/nix.conf", NIX_CONF).unwrap();
-        fs::write("/usr/local/bin/bootctl", BOOTCTL).unwrap();
-        fs::set_permissions("/usr/local/bin/bootctl", fs::Permissions::from_mode(0o755)).unwrap();
+        for (name, text) in [("bootctl", BOOTCTL), ("systemctl", SYSTEMCTL)] {
+            let path = Path::new("/usr/local/bin").join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         commit_flake();
         start_nix_daemon();
         let site = Site::new();
@@ -293,6 +311,27 @@ pub(crate) fn assert_all_is(system: &str) {
     assert_eq!(String::from_utf8(deadmen).unwrap(), "", "no dead-man is left");
 }
 
+/// Firmware whose boot loader can try a system once, as far as its variables say.
+pub(crate) fn has_firmware() {
+    run("/usr/bin/mount", &["-t", "tmpfs", "tmpfs", "/sys/firmware"]);
+    fs::create_dir_all("/sys/firmware/efi/efivars").unwrap();
+    let features = [7, 0, 0, 0].into_iter().chain((1_u64 << 3).to_le_bytes()).collect::<Vec<_>>();
+    fs::write(variable("LoaderFeatures"), features).unwrap();
+}
+
+/// The file of a variable of the boot loader.
+fn variable(name: &str) -> String {
+    format!("/sys/firmware/efi/efivars/{name}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f")
+}
+
+/// The system that is tried at the next boot.
+pub(crate) fn tried_next() -> String {
+    let value = fs::read(variable("LoaderEntryOneShot")).unwrap();
+    let name: String =
+        value[4..].iter().filter(|byte| **byte != 0).map(|b| char::from(*b)).collect();
+    booted_by(&name)
+}
+
 /// Whether the switch to another system has begun.
 pub(crate) fn switch_has_begun() -> bool {
     fs::read_to_string("/run/nixos/verbs").unwrap_or_default().ends_with("test\n")
@@ -309,7 +348,12 @@ pub(crate) fn executor() -> String {
 fn boots() -> String {
     let config = fs::read_to_string("/boot/loader/loader.conf").unwrap();
     let default = config.trim().strip_prefix("default ").unwrap();
-    let entry = fs::read_to_string(Path::new("/boot/loader/entries").join(default)).unwrap();
+    booted_by(default)
+}
+
+/// The system of this entry.
+fn booted_by(entry: &str) -> String {
+    let entry = fs::read_to_string(Path::new("/boot/loader/entries").join(entry)).unwrap();
     let init = entry.split_ascii_whitespace().find_map(|word| word.strip_prefix("init="));
     init.unwrap().strip_suffix("/init").unwrap().to_owned()
 }

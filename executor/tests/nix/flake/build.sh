@@ -31,6 +31,24 @@ ExecStartPre=$before
 ExecStart=$start
 UNIT
 
+again=no
+case $kind in
+    stops) second="/bin/sleep 1" ;;
+    loops) second=/bin/false again=always ;;
+    *) second="/bin/sleep infinity" ;;
+esac
+cat >"$units/second.service" <<UNIT
+[Unit]
+Description=Nobody has to name it for it to be missed
+StartLimitIntervalSec=0
+[Service]
+Type=exec
+Environment=SYSTEM=$title
+ExecStart=$second
+Restart=$again
+RestartSec=1
+UNIT
+
 case $kind in
     headless) executor=/bin/false ;;
     *) executor="/usr/local/bin/compliance-executor serve --config /etc/compliance/executor.toml" ;;
@@ -46,3 +64,14 @@ ExecStart=$executor
 Restart=always
 RestartSec=500ms
 UNIT
+cat >"$units/compliance-trial.service" <<UNIT
+[Unit]
+Description=Goes back from a trial boot
+[Service]
+ExecStart=/usr/local/bin/compliance-executor guard --config /etc/compliance/executor.toml
+UNIT
+
+mkdir "$units/multi-user.target.wants"
+for unit in toy second compliance-executor; do
+    ln -s "../$unit.service" "$units/multi-user.target.wants/$unit.service"
+done

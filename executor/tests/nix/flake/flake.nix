@@ -45,6 +45,14 @@
         sickens = {
           kind = "sickens";
         };
+        # A unit of it ends some seconds later, and does not fail.
+        stops = {
+          kind = "stops";
+        };
+        # A unit of it fails and is started again, and again.
+        loops = {
+          kind = "loops";
+        };
         # Its switch does not end, and does not want to.
         hangs = {
           kind = "hangs";

@@ -19,17 +19,22 @@ mkdir -p /run/nixos
 echo "$verb" >>/run/nixos/verbs
 [ "$verb" = check ] && exit 0
 
-# As systemd-boot has it: an entry for each system, and one of them by default.
+# As systemd-boot has it: an entry for each system that some profile has, and this one by default.
 install_boot_loader() {
-    name=${system##*/}
     mkdir -p /boot/loader/entries /boot/EFI/nixos
-    cp "$system/kernel" /boot/EFI/nixos/linux.efi
-    cat >"/boot/loader/entries/$name.conf" <<ENTRY
+    for kept in "$system" /nix/var/nix/profiles/system-*-link /nix/var/nix/profiles/system-profiles/*-link; do
+        [ -e "$kept" ] || continue
+        kept=$(readlink -f "$kept")
+        name=${kept##*/}
+        cp "$kept/kernel" /boot/EFI/nixos/linux.efi
+        cat >"/boot/loader/entries/$name.conf" <<ENTRY
 title NixOS
 version $name
 linux /EFI/nixos/linux.efi
-options init=$system/init quiet
+options init=$kept/init quiet
 ENTRY
+    done
+    name=${system##*/}
     echo "default $name.conf" >/boot/loader/loader.conf.new
     mv /boot/loader/loader.conf.new /boot/loader/loader.conf
 }
@@ -44,7 +49,7 @@ if differs init-interface-version; then
     echo "this system cannot be switched to while running" >&2
     exit 100
 fi
-for unit in toy compliance-executor; do
+for unit in toy second compliance-executor; do
     file=etc/systemd/system/$unit.service
     differs "$file" && changed="${changed:-} $unit.service"
 done
@@ -64,7 +69,7 @@ esac
 result=0
 [ "$kind" = stumbles ] && result=2
 ln -sfn "$system" /run/current-system.tmp && mv -T /run/current-system.tmp /run/current-system
-for unit in "$system"/etc/systemd/system/*; do
+for unit in "$system"/etc/systemd/system/*.service; do
     ln -sfn "$unit" /run/systemd/system/
 done
 
@@ -73,6 +78,6 @@ systemctl reset-failed
 # shellcheck disable=SC2086
 [ -z "${changed:-}" ] || systemctl restart $changed || result=4
 [ "$kind" = slow ] && sleep 2
-systemctl start toy.service compliance-executor.service || result=4
+systemctl start toy.service second.service compliance-executor.service || result=4
 [ -z "$(systemctl list-units --state=failed --plain --no-legend)" ] || result=4
 exit $result
