@@ -17,6 +17,7 @@ pub mod control_plane;
 pub mod cycle;
 pub mod executor;
 pub mod health;
+pub mod renew;
 pub mod report;
 pub mod run;
 pub mod status;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use compliance_agent::clock::TicketClock;
 use compliance_agent::config::{Config, DEFAULT_PATH};
 use compliance_agent::health::{Health, judge};
+use compliance_agent::renew::{self, Renewed};
 use compliance_agent::report::Report;
 use compliance_agent::{run, status};
 
@@ -16,6 +17,8 @@ const USAGE: &str = "\
 usage: compliance-agent run [--config FILE]              poll, until SIGTERM
        compliance-agent status [--json] [--config FILE]  checks, gates, queue, last poll, why not now
        compliance-agent health [--config FILE]           exit 0 healthy, 1 not, 2 cannot tell
+       compliance-agent renew --request FILE --into FILE [--config FILE]
+                                                         ask for a new certificate, if the old one ends soon
        compliance-agent check-config [--config FILE]     exit 0 if FILE and what it names can be used
        compliance-agent --version | --help
 FILE is /etc/compliance/agent.toml unless given.
@@ -42,6 +45,7 @@ fn perform() -> anyhow::Result<u8> {
         Command::Run => run_agent(&config()?),
         Command::Status => show_status(&config()?, arguments.json),
         Command::Health => show_health(&config()?),
+        Command::Renew => renew_certificate(&config()?, &arguments),
         Command::CheckConfig => {
             run::client(&config()?.tls, &Arc::new(TicketClock::unset()))?;
             print(&format!("{} can be used\n", arguments.config.display()))
@@ -54,16 +58,35 @@ fn perform() -> anyhow::Result<u8> {
 fn run_agent(config: &Config) -> anyhow::Result<u8> {
     let _log =
         compliance_daemon::log::start("compliance-agent", config.log.level, config.log.format);
+    block_on(run::run(config))??;
+    Ok(0)
+}
+
+fn renew_certificate(config: &Config, arguments: &Arguments) -> anyhow::Result<u8> {
+    let (Some(request), Some(into)) = (&arguments.request, &arguments.into) else {
+        bail!("renew needs --request FILE and --into FILE\n{USAGE}");
+    };
+    print(match block_on(renew::renew(config, request, into))?? {
+        Renewed::NotDue => "the certificate is good for longer than 30 days\n",
+        Renewed::Pending => {
+            "a new certificate is asked for; an operator answers with `compliancectl site renew`\n"
+        }
+        Renewed::Written => {
+            "a new certificate is there; the agent uses it from its next start on\n"
+        }
+    })
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(1)
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(run::run(config));
+    let outcome = runtime.block_on(work);
     // A resolver that hangs must not keep the process.
     runtime.shutdown_background();
-    outcome?;
-    Ok(0)
+    Ok(outcome)
 }
 
 fn show_status(config: &Config, json: bool) -> anyhow::Result<u8> {
@@ -92,6 +115,7 @@ enum Command {
     CheckConfig,
     Health,
     Help,
+    Renew,
     Run,
     Status,
     Version,
@@ -101,6 +125,8 @@ struct Arguments {
     command: Command,
     config: PathBuf,
     json: bool,
+    request: Option<PathBuf>,
+    into: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -109,19 +135,28 @@ impl Arguments {
             Some("check-config") => Command::CheckConfig,
             Some("health") => Command::Health,
             Some("help" | "--help" | "-h") => Command::Help,
+            Some("renew") => Command::Renew,
             Some("run") => Command::Run,
             Some("status") => Command::Status,
             Some("--version" | "-V") => Command::Version,
             Some(other) => bail!("{other:?} is not a command\n{USAGE}"),
             None => bail!("a command is missing\n{USAGE}"),
         };
-        let mut arguments = Self { command, config: PathBuf::from(DEFAULT_PATH), json: false };
+        let config = PathBuf::from(DEFAULT_PATH);
+        let mut arguments = Self { command, config, json: false, request: None, into: None };
         while let Some(argument) = given.next() {
             match (argument.as_str(), &arguments.command) {
                 ("--config", _) => {
                     arguments.config = given.next().context("--config needs a file")?.into();
                 }
                 ("--json", Command::Status) => arguments.json = true,
+                ("--request", Command::Renew) => {
+                    arguments.request =
+                        Some(given.next().context("--request needs a file")?.into());
+                }
+                ("--into", Command::Renew) => {
+                    arguments.into = Some(given.next().context("--into needs a file")?.into());
+                }
                 _ => bail!("{argument:?} does not belong here\n{USAGE}"),
             }
         }

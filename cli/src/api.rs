@@ -21,6 +21,22 @@ pub struct Sites {
     pub sites: Vec<SiteSummary>,
 }
 
+/// `GET /api/v1/certificates`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Requests {
+    /// What no operator has answered yet.
+    pub pending: Vec<Request>,
+}
+
+/// An appliance's request for a new certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// The site.
+    pub site: Site,
+    /// The request, PEM.
+    pub csr: String,
+}
+
 /// One site.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SiteSummary {

@@ -12,7 +12,7 @@ use compliance_protocol::trust::{OrderKeys, Roles, Trust};
 use compliance_signing::PrivateKey;
 use serde::Serialize;
 
-use crate::api::Sites;
+use crate::api::{Requests, Sites};
 use crate::key::Role;
 use crate::output::{Table, Tone};
 use crate::{Context, Error, Verdict, entropy, files};
@@ -32,6 +32,18 @@ pub enum SiteCommand {
     },
     /// List the sites that the control plane knows.
     List,
+    /// Issue the new certificate that an appliance asks for because its own ends soon, for the same key, and give
+    /// it to the control plane.
+    Renew {
+        /// The site.
+        site: Site,
+        /// The directory that `site add` wrote: its tls.pem says which key is the appliance's, and is replaced.
+        #[arg(long, value_name = "DIR")]
+        enrolled: PathBuf,
+        /// The offline directory with ca.pem and ca.key.
+        #[arg(long, value_name = "DIR")]
+        authority: PathBuf,
+    },
 }
 
 /// Options of `site add`.
@@ -108,15 +120,15 @@ pub async fn run(context: &Context, command: SiteCommand) -> Result<Verdict, Err
         }
         SiteCommand::Register { site, trust } => register(context, &site, &trust).await,
         SiteCommand::List => list(context).await,
+        SiteCommand::Renew { site, enrolled, authority } => {
+            renew(context, &site, &enrolled, &authority).await
+        }
     }
 }
 
 /// Makes the files of one appliance; its certificate begins at `now`.
 pub fn add(args: &AddArgs, now: Timestamp) -> Result<Enrolled, Error> {
-    let authority = Authority::from_pem(
-        &files::text(&args.authority.join("ca.pem"))?,
-        &files::text(&args.authority.join("ca.key"))?,
-    )?;
+    let authority = read_authority(&args.authority)?;
     let csr = files::text(&args.csr)?;
     let serial = entropy::random()?;
     let certificate = authority.issue_site(&csr, &args.tenant, &args.site, serial, now)?;
@@ -177,6 +189,48 @@ async fn register(context: &Context, site: &Site, trust: &Path) -> Result<Verdic
         )
     })?;
     Ok(Verdict::Holds)
+}
+
+/// A certificate that was issued anew.
+#[derive(Debug, Serialize)]
+struct Renewed {
+    site: Site,
+    certificate: PathBuf,
+}
+
+async fn renew(
+    context: &Context,
+    site: &Site,
+    enrolled: &Path,
+    authority: &Path,
+) -> Result<Verdict, Error> {
+    let authority = read_authority(authority)?;
+    let certificate = enrolled.join("tls.pem");
+    let before = files::text(&certificate)?;
+    let plane = context.control_plane()?;
+    let asked: Requests = plane.get("/api/v1/certificates").await?;
+    let Some(request) = asked.pending.into_iter().find(|request| request.site == *site) else {
+        return Err(Error::Usage(format!(
+            "{site} asks for no certificate: an appliance does in the last 30 days of its own, once a day"
+        )));
+    };
+    let renewed = authority.renew_site(&request.csr, &before, entropy::random()?, context.now)?;
+    let path = format!("/api/v1/sites/{site}/certificate");
+    plane.put(&path, renewed.clone().into_bytes()).await?;
+    files::replace(&certificate, renewed.as_bytes(), files::PUBLIC)?;
+    context.output.show(&Renewed { site: site.clone(), certificate }, |renewed, _| {
+        format!(
+            "{}: the new certificate is {}, and the appliance fetches it within a day",
+            renewed.site,
+            renewed.certificate.display()
+        )
+    })?;
+    Ok(Verdict::Holds)
+}
+
+fn read_authority(folder: &Path) -> Result<Authority, Error> {
+    let file = |name: &str| files::text(&folder.join(name));
+    Ok(Authority::from_pem(&file("ca.pem")?, &file("ca.key")?)?)
 }
 
 fn sign_trust(args: &AddArgs) -> Result<Vec<u8>, Error> {

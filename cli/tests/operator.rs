@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use compliance_pki::{Authority, SITE_LIFE};
+use compliance_protocol::time::Span;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -84,6 +86,7 @@ fn every_command_of_the_operator_works_on_a_running_fleet() {
     sites(&kept);
     orders(&kept);
     evidence(&kept);
+    certificates(&kept);
     assert_eq!(kept.interrupt(), Some(0));
 }
 
@@ -101,6 +104,45 @@ fn sites(kept: &Kept) {
     assert_eq!(kept.ask(&["status", "clinic-007"]).0, Some(2));
     let other = ["site", "register", "clinic-007", "--trust", "site/trust.dsse.json"];
     assert_eq!(kept.ask(&other).0, Some(2), "another site's trust file");
+}
+
+/// The appliance asks for a new certificate in the last month of its own, the operator answers, the appliance
+/// fetches it.
+fn certificates(kept: &Kept) {
+    let renew = || {
+        let mut agent = Command::new(compliancectl().with_file_name("compliance-agent"));
+        agent.args(["renew", "--config", "site/agent.toml"]);
+        agent.args(["--request", "site/data/tls.csr", "--into", "site/new.pem"]);
+        let output = agent.current_dir(kept.dir()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let answer =
+        ["site", "renew", "clinic-042", "--enrolled", "filed", "--authority", "mcp/offline"];
+    assert!(renew().contains("good for longer than 30 days"));
+    assert_eq!(kept.ask(&answer).0, Some(2), "nobody asks");
+
+    let file = |name: &str| kept.dir().join(name);
+    let text = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    let offline = Authority::from_pem(&text("mcp/offline/ca.pem"), &text("mcp/offline/ca.key"));
+    let a_year_less_a_week = SITE_LIFE.as_millis() - Span::from_hours(7 * 24).as_millis();
+    let then = compliance_clock::wall().plus(Span::from_millis(-a_year_less_a_week));
+    let (request, before) = (text("site/data/tls.csr"), text("site/tls.pem"));
+    let ending = offline.unwrap().renew_site(&request, &before, [7; 16], then).unwrap();
+    std::fs::create_dir(file("filed")).unwrap();
+    for place in ["site/tls.pem", "filed/tls.pem"] {
+        std::fs::write(file(place), &ending).unwrap();
+    }
+
+    assert!(renew().contains("is asked for"));
+    assert!(!file("site/new.pem").exists());
+    kept.holds(&answer);
+    assert!(renew().contains("is there"));
+    let new = text("site/new.pem");
+    assert_eq!(new, text("filed/tls.pem"), "the operator's copy is the new one, too");
+    assert_ne!(new, ending);
+    std::fs::write(file("site/tls.pem"), new).unwrap();
+    assert!(renew().contains("good for longer than 30 days"));
 }
 
 fn orders(kept: &Kept) {

@@ -126,6 +126,7 @@ async fn certificate(
     let pem = String::from_utf8(bytes.to_vec())
         .map_err(|_| Problem::bad_request("a certificate request is PEM text"))?;
     match certificate::renew(&app, &site, &peer, pem).await? {
+        Renewal::NotDue => Ok(StatusCode::NO_CONTENT.into_response()),
         Renewal::Pending => Ok(StatusCode::ACCEPTED.into_response()),
         Renewal::Ready(pem) => {
             Ok(([(header::CONTENT_TYPE, "application/pem-certificate-chain")], pem).into_response())

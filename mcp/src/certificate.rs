@@ -6,6 +6,7 @@ use std::sync::Arc;
 use compliance_pki::Identity;
 use compliance_protocol::key::PublicKey;
 use compliance_protocol::name::Site;
+use compliance_protocol::time::Span;
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
@@ -14,9 +15,14 @@ use crate::identity::Peer;
 use crate::problem::Problem;
 use crate::tls::{self, Tls};
 
+/// A new certificate may be asked for this long before the old one ends.
+pub const DUE: Span = Span::from_hours(30 * 24);
+
 /// What became of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Renewal {
+    /// The certificate in use is good for longer than [`DUE`].
+    NotDue,
     /// It waits for an operator.
     Pending,
     /// The new certificate, PEM.
@@ -38,6 +44,7 @@ pub async fn renew(
         ));
     }
     let (site, in_use, now) = (site.clone(), peer.certificate.clone(), app.now());
+    let peer_until = peer.valid_until;
     app.store
         .write(move |tx| {
             let row = tx.site(&site)?.ok_or_else(|| Problem::not_found("the site is gone"))?;
@@ -48,6 +55,7 @@ pub async fn renew(
                     Ok(Renewal::Ready(pem))
                 }
                 Some(None) => Ok(Renewal::Pending),
+                _ if peer_until > now.plus(DUE) => Ok(Renewal::NotDue),
                 _ => {
                     tx.request_certificate(&row, &request, &key.key, now)?;
                     tracing::info!(%site, "a new certificate is asked for");

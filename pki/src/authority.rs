@@ -9,6 +9,7 @@ use rcgen::{
     Issuer, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use time::OffsetDateTime;
+use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
 use crate::PkiError;
@@ -113,6 +114,32 @@ impl Authority {
         let who = Identity::Site { tenant: tenant.clone(), site: site.clone() };
         let params = client(&who, site.as_str(), serial, now, SITE_LIFE)?;
         Ok(params.signed_by(&key, &self.issuer)?.pem())
+    }
+
+    /// A new certificate for the same appliance and the same key as `before`, PEM, which is on file here.
+    /// A request for another key is refused: whoever brings it may be somebody else.
+    pub fn renew_site(
+        &self,
+        csr_pem: &str,
+        before: &str,
+        serial: [u8; 16],
+        now: Timestamp,
+    ) -> Result<String, PkiError> {
+        let key = requested_key(csr_pem)?;
+        let named = || -> Option<(Identity, Vec<u8>)> {
+            let (_, pem) = parse_x509_pem(before.as_bytes()).ok()?;
+            let cert = pem.parse_x509().ok()?;
+            let names = cert.subject_alternative_name().ok()??;
+            let [GeneralName::URI(uri)] = &names.value.general_names[..] else { return None };
+            Some((uri.parse().ok()?, cert.public_key().subject_public_key.data.to_vec()))
+        };
+        let Some((Identity::Site { tenant, site }, known)) = named() else {
+            return Err(PkiError::NotASite);
+        };
+        if known != key.der_bytes() {
+            return Err(PkiError::OtherKey);
+        }
+        self.issue_site(csr_pem, &tenant, &site, serial, now)
     }
 
     /// An operator's certificate and its new key.

@@ -38,6 +38,16 @@ pub enum PkiError {
         "this is not a PEM certificate request for an Ed25519 key (`compliance-executor enrol` makes one)"
     )]
     NotARequest,
+    /// What is to be renewed is no appliance's certificate.
+    #[error(
+        "this is not the PEM certificate of an appliance, which `compliancectl site add` wrote"
+    )]
+    NotASite,
+    /// Somebody asks for a certificate for a key of their own.
+    #[error(
+        "the request is for another key than the appliance's: whoever passed it on may have put their own in its place; enrol a new key with `compliancectl site add`"
+    )]
+    OtherKey,
     /// A name that a certificate cannot hold.
     #[error("{0:?} cannot be in a certificate: write a DNS name or an IP address")]
     Name(String),

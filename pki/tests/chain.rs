@@ -153,6 +153,24 @@ fn a_site_is_named_by_the_authority_and_never_by_its_request() {
 }
 
 #[test]
+fn a_certificate_is_renewed_for_the_same_site_and_the_same_key_and_for_no_other() {
+    let authority = authority();
+    let key = || rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+    let (own, others) = (csr(&key()).unwrap(), csr(&key()).unwrap());
+    let before = authority.issue_site(&own, &tenant(), &site(), [2; 16], now()).unwrap();
+    let renewed = authority.renew_site(&own, &before, [3; 16], now()).unwrap();
+    assert_eq!(key_of(&renewed), key_of(&before));
+    as_client(&authority, &renewed, now()).unwrap();
+    let stolen = authority.renew_site(&others, &before, [3; 16], now());
+    assert!(matches!(stolen, Err(PkiError::OtherKey)), "{stolen:?}");
+    let operator = authority.issue_operator(&tenant(), &"a".parse().unwrap(), [9; 16], now());
+    for other in [operator.unwrap().cert_pem.as_str(), authority.cert_pem(), ""] {
+        let refused = authority.renew_site(&own, other, [3; 16], now());
+        assert!(matches!(refused, Err(PkiError::NotASite)), "{refused:?}");
+    }
+}
+
+#[test]
 fn an_authority_comes_back_from_its_files_and_only_as_a_pair() {
     let (first, second) = (authority(), authority());
     let again = Authority::from_pem(first.cert_pem(), first.key_pem()).unwrap();

@@ -12,7 +12,8 @@ const PATH: &str = "/api/v1/certificate";
 #[tokio::test]
 async fn a_request_waits_for_an_operator_and_then_gives_the_new_certificate() {
     let mcp = Mcp::start();
-    let old = mcp.register("clinic-a").await;
+    mcp.register("clinic-a").await;
+    let old = mcp.ending_in("clinic-a", 29);
     let ask = async |who: &Credentials| {
         mcp.call("appliance", who, Method::POST, PATH, csr(&old.key).unwrap()).await
     };
@@ -30,10 +31,20 @@ async fn a_request_waits_for_an_operator_and_then_gives_the_new_certificate() {
     let answer = ask(&old).await;
     assert_eq!((answer.status, answer.text()), (StatusCode::OK, new.as_str()));
 
-    // In use, it is the old one, and the next request is a new one.
     let new = Credentials { cert: new, key: old.key.clone() };
     assert_eq!(mcp.poll(&new, 0, 0).await.status, StatusCode::OK);
-    assert_eq!(ask(&new).await.status, StatusCode::ACCEPTED);
+    assert_eq!(ask(&new).await.status, StatusCode::NO_CONTENT, "it is good for a year");
+}
+
+#[tokio::test]
+async fn a_certificate_is_asked_for_in_its_last_thirty_days_and_not_before() {
+    let mcp = Mcp::start();
+    mcp.register("clinic-a").await;
+    for (days, status) in [(31, StatusCode::NO_CONTENT), (29, StatusCode::ACCEPTED)] {
+        let who = mcp.ending_in("clinic-a", days);
+        let asked = mcp.call("appliance", &who, Method::POST, PATH, csr(&who.key).unwrap()).await;
+        assert_eq!(asked.status, status, "{days} days before its end");
+    }
 }
 
 #[tokio::test]
@@ -53,7 +64,8 @@ async fn a_request_is_for_the_key_in_use_and_proves_that_its_sender_has_it() {
 #[tokio::test]
 async fn a_certificate_that_would_not_fit_is_refused() {
     let mcp = Mcp::start();
-    let appliance = mcp.register("clinic-a").await;
+    mcp.register("clinic-a").await;
+    let appliance = mcp.ending_in("clinic-a", 29);
     mcp.register("clinic-b").await;
     let put = async |cert: String| {
         mcp.operate(Method::PUT, "/api/v1/sites/clinic-a/certificate", cert).await

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use compliance_pki::SITE_LIFE;
 use compliance_protocol::evidence::SignedBundle;
+use compliance_protocol::time::Span;
 use compliance_protocol::wire::{Upload, UploadAnswer};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -19,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::process::Mcp;
+use crate::process::{Mcp, now, tenant, tls_key};
 
 /// A certificate and its key, PEM.
 #[derive(Clone)]
@@ -93,6 +95,17 @@ impl Mcp {
         let reply = self.operate(Method::PUT, &path, self.signed_trust(site)).await;
         assert_eq!(reply.status, StatusCode::CREATED, "{}", reply.text());
         self.appliance(site)
+    }
+
+    /// The certificate of an appliance that ends in so many days.
+    pub fn ending_in(&self, site: &str, days: i64) -> Credentials {
+        let key = tls_key(site);
+        let days = Span::from_hours(days * 24);
+        let issued = now().plus(Span::from_millis(days.as_millis() - SITE_LIFE.as_millis()));
+        let name = site.parse().unwrap();
+        let request = compliance_pki::csr(&key).unwrap();
+        let cert = self.authority.issue_site(&request, &tenant(), &name, [9; 16], issued).unwrap();
+        Credentials { cert, key }
     }
 
     pub async fn poll(&self, who: &Credentials, after: u64, log: u64) -> Reply {

@@ -1,0 +1,93 @@
+//! Asking for a new certificate before the old one ends. The key stays: what is sent is the request that the
+//! appliance made for it when it was enrolled.
+
+use std::path::{Path, PathBuf};
+
+use compliance_daemon::files;
+use compliance_transport::{Body, Client, Error, Identity, IdentityError, Limits, Method};
+
+use crate::config::Config;
+
+/// Where certificates are asked for.
+const PATH: &str = "/api/v1/certificate";
+
+/// The largest request and the largest certificate, in bytes.
+const MAX: usize = 64 * 1024;
+
+/// What came of asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewed {
+    /// The certificate in use is good for longer than 30 days, by the control plane's clock.
+    NotDue,
+    /// Somebody with the authority's key has to answer; ask again later.
+    Pending,
+    /// The new certificate is there.
+    Written,
+}
+
+/// Why there is no new certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum RenewError {
+    /// The request cannot be read.
+    #[error(
+        "cannot read the certificate request {path}: {source}; `compliance-executor enrol` made it"
+    )]
+    Request {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What we have, or what we got, cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The control plane cannot be reached.
+    #[error(transparent)]
+    Unreached(#[from] Error),
+    /// It refuses.
+    #[error("the control plane answers {status}: {detail}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// What it says, shortened.
+        detail: String,
+    },
+    /// The new certificate cannot be written.
+    #[error("cannot write the new certificate to {path}: {source}")]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Sends the certificate request in the file `request`, and writes the certificate to the file `into` once there
+/// is one. Server certificates are checked by the machine's own clock.
+pub async fn renew(config: &Config, request: &Path, into: &Path) -> Result<Renewed, RenewError> {
+    let read = |path: &Path| {
+        files::read(path, MAX)
+            .map_err(|source| RenewError::Request { path: path.to_owned(), source })
+    };
+    let tls = &config.tls;
+    let identity = Identity::read(&tls.ca, &tls.certificate, &tls.key)?;
+    let client = Client::new(identity, || Some(compliance_clock::wall()), Limits::default())?;
+    let body = Body { content_type: "application/pkcs10", bytes: read(request)? };
+    let answer = client.request(Method::POST, &config.mcp_url.join(PATH), Some(body)).await?;
+    match answer.status.as_u16() {
+        204 => Ok(Renewed::NotDue),
+        202 => Ok(Renewed::Pending),
+        200 => {
+            // What cannot be used with our key is not put in place of what can.
+            let identity = Identity::from_pem(&read(&tls.ca)?, &answer.body, &read(&tls.key)?)?;
+            Client::new(identity, || None, Limits::default())?;
+            files::replace(into, &answer.body, 0o644)
+                .map_err(|source| RenewError::Write { path: into.to_owned(), source })?;
+            Ok(Renewed::Written)
+        }
+        status => {
+            let text = String::from_utf8_lossy(&answer.body);
+            Err(RenewError::Refused { status, detail: text.chars().take(300).collect() })
+        }
+    }
+}
