@@ -30,7 +30,7 @@ impl Hands<'_> {
             deadman: self.deadman(),
             ended: switched::read(folder, self.activation.id).ok(),
             decision: decision::decided(folder, self.activation.id).ok(),
-            health: health.then(|| self.units_health()).flatten(),
+            health: health.then(|| self.units_health()).flatten().map(|it| it.and(self.probes())),
         };
         let switching = began.zip(self.is_switching()).map(|(began, ended)| began || ended);
         Sight { switching, ..sight }
