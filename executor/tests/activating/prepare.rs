@@ -16,7 +16,7 @@ const NGINX: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nginx";
 /// The systems that `nix-store --query --requisites` is asked about.
 pub(crate) fn systems_of(arguments: &[String]) -> String {
     let systems = arguments.iter().filter(|argument| argument.starts_with("/nix/store/"));
-    systems.map(|system| format!("{system}\n")).collect()
+    systems.cloned().collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// A site on which `nix-store` answers so where `answer` has one.
@@ -213,18 +213,18 @@ fn with_probe(ends: impl Fn() -> Result<Output, HostError> + Send + 'static, bef
     site
 }
 
-fn fails() -> Result<Output, HostError> {
-    Ok(Output { code: Some(1), ..said("") })
-}
+type Ends = fn() -> Result<Output, HostError>;
 
-fn hangs() -> Result<Output, HostError> {
-    let limit = std::time::Duration::from_secs(60);
+const FAILS: Ends = || Ok(Output { code: Some(1), ..said("") });
+
+const HANGS: Ends = || {
+    let limit = std::time::Duration::from_mins(1);
     Err(HostError::TimedOut { what: "/old/systemctl".to_owned(), limit })
-}
+};
 
 #[test]
 fn a_probe_that_fails_or_hangs_with_the_new_system_takes_it_back() {
-    for ends in [fails, hangs] {
+    for ends in [FAILS, HANGS] {
         let mut site = with_probe(ends, false);
         let form = site.order(activate(1));
         site.minutes(4);
@@ -237,7 +237,7 @@ fn a_probe_that_fails_or_hangs_with_the_new_system_takes_it_back() {
 
 #[test]
 fn a_probe_is_given_a_minute_and_is_stopped_when_it_hangs() {
-    let mut site = with_probe(hangs, true);
+    let mut site = with_probe(HANGS, true);
     site.order(activate(1));
     let commands = site.rig.host.commands();
     let probe = runs_with(&commands, "frontdesk-works.service");
@@ -247,7 +247,7 @@ fn a_probe_is_given_a_minute_and_is_stopped_when_it_hangs() {
 
 #[test]
 fn a_probe_that_failed_before_is_not_the_new_systems_fault() {
-    let mut site = with_probe(fails, true);
+    let mut site = with_probe(FAILS, true);
     let form = site.order(activate(1));
     site.minutes(4);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "activated")]);
