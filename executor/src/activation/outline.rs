@@ -28,7 +28,7 @@ pub struct Changes {
     #[serde(flatten)]
     units: BTreeMap<Change, Vec<UnitName>>,
     /// How many more it named.
-    #[serde(default, skip_serializing_if = "is_none")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     more: usize,
 }
 
@@ -73,7 +73,7 @@ impl Changes {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so.
-fn is_none(count: &usize) -> bool {
+fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
