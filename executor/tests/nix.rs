@@ -288,6 +288,45 @@ fn a_system_that_nobody_signed_does_not_run_although_nix_is_configured_to_take_i
 }
 
 #[test]
+fn a_system_that_was_this_machines_own_needs_no_signature_to_be_gone_back_to() {
+    on_the_machine(|machine| {
+        substituter::serve();
+        let path = build("two");
+        substituter::take(&path, None);
+        // As an image brings it.
+        substituter::bring_unsigned(&path);
+        let back = json!({ "type": "rollback_system", "store_path": path });
+        let end = machine.order(&back);
+        assert_eq!(outcome(&end), ("failed", "not_signed"), "it never was: {end:#?}");
+        for system in [&path, &build("one")] {
+            run("/usr/bin/nix-env", &["-p", PROFILE, "--set", system]);
+        }
+        let end = machine.order(&back);
+        assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+        assert_all_is("two");
+    });
+}
+
+#[test]
+fn a_system_that_there_is_no_room_for_is_not_fetched() {
+    on_the_machine(|machine| {
+        substituter::serve();
+        let key = Key::generate("test-1");
+        configure_nix(&key.public);
+        let path = build("three");
+        let action = machine.activate(&path);
+        substituter::take(&path, Some(&key));
+        substituter::claim_size(&path, 1 << 50);
+        let form = machine.issue(&action);
+        let held = machine.deferral_of(&form);
+        assert_eq!(outcome(&held), ("deferred", "no_space"), "{held:#?}");
+        let needed = held.pre["plan"]["store"]["needed"].as_u64().unwrap();
+        assert!(needed > 1 << 50, "{needed}");
+        assert!(!std::fs::exists(&path).unwrap(), "it was not fetched");
+    });
+}
+
+#[test]
 fn nothing_is_built_for_a_store_path() {
     on_the_machine(|machine| {
         let output = path_of("three");

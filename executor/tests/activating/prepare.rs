@@ -1,7 +1,7 @@
 //! Before anything is done to the running system: what is fetched, who signed it, whether there is room, what is
 //! kept, and what the probes say.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use compliance_checks::command::Command;
 
@@ -233,6 +233,21 @@ fn a_probe_that_fails_or_hangs_with_the_new_system_takes_it_back() {
         assert!(detail.contains("probe frontdesk-works.service"), "{detail}");
         assert_eq!(site.links(), [OLD, OLD, OLD]);
     }
+}
+
+#[test]
+fn on_the_way_back_no_probe_of_the_system_that_goes_is_waited_for() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    let fails = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        FAILS()
+    };
+    let mut site = with_probe(fails, false);
+    let form = site.order(activate(1));
+    site.minutes(4);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "worse_than_before")]);
+    assert_eq!(started.load(Ordering::Relaxed), 2, "a look while it settles, and one after");
 }
 
 #[test]

@@ -32,6 +32,21 @@ pub(crate) fn take(path: &str, signed_by: Option<&Key>) {
     run("/usr/bin/nix-store", &["--delete", path]);
 }
 
+/// Copies what is at `path` into the store as somebody does who asks for no signature.
+pub(crate) fn bring_unsigned(path: &str) {
+    let from = format!("file://{FOLDER}");
+    run(NIX, &["copy", "--no-check-sigs", "--from", &from, path]);
+}
+
+/// Lets the substituter claim that what is at `path` unpacks to so many bytes.
+pub(crate) fn claim_size(path: &str, bytes: u64) {
+    let hash = path.strip_prefix("/nix/store/").unwrap().split('-').next().unwrap();
+    let about = Path::new(FOLDER).join(format!("{hash}.narinfo"));
+    let text = fs::read_to_string(&about).unwrap();
+    let size = text.lines().find(|line| line.starts_with("NarSize: ")).unwrap();
+    fs::write(&about, text.replace(size, &format!("NarSize: {bytes}"))).unwrap();
+}
+
 /// A key that signs what is in a substituter.
 pub(crate) struct Key {
     secret: PathBuf,
