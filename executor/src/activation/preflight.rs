@@ -152,7 +152,10 @@ fn heard(last_head: Option<Span>) -> Gate {
 
 fn space(place: &str, room: Option<Room>) -> Gate {
     match room {
-        None => Gate::unknown(GateName::Space, format!("how much room {place} has is not known")),
+        None => Gate::unknown(
+            GateName::Space,
+            format!("how much room {place} has and needs is not known"),
+        ),
         Some(Room { free, needed }) if free < needed => {
             let why = format!("{place} needs {needed} bytes and has {free}");
             Gate::closed(GateName::Space, why, None)
