@@ -349,12 +349,14 @@ fn booted_by(entry: &str) -> String {
     init.unwrap().strip_suffix("/init").unwrap().to_owned()
 }
 
-/// The daemon that unprivileged users of Nix ask. Debian's package has it without a unit.
+/// The daemon that Nix asks, started when it is asked, as on NixOS. Debian's package has it without units.
 const DAEMON: &str = "[Service]\nExecStart=/usr/bin/nix-daemon\n";
+const SOCKET: &str = "[Socket]\nListenStream=/nix/var/nix/daemon-socket/socket\n";
 
 fn start_nix_daemon() {
     fs::write("/run/systemd/system/nix-daemon.service", DAEMON).unwrap();
-    run("/usr/bin/systemctl", &["start", "nix-daemon.service"]);
+    fs::write("/run/systemd/system/nix-daemon.socket", SOCKET).unwrap();
+    run("/usr/bin/systemctl", &["start", "nix-daemon.socket"]);
     // The flake is root's, and somebody else is to read it.
     run("/usr/bin/git", &["config", "--system", "--add", "safe.directory", "*"]);
 }
@@ -387,7 +389,7 @@ fn git(arguments: &[&str]) -> Output {
 /// Nix on the machine is configured so, too: `trusted-public-keys` is what the usual configuration ends with.
 pub(crate) fn configure_nix(more: &str) {
     fs::write("/etc/nix/nix.conf", format!("{NIX_CONF} {more}\n")).unwrap();
-    run("/usr/bin/systemctl", &["restart", "nix-daemon.service"]);
+    run("/usr/bin/systemctl", &["stop", "nix-daemon.service"]);
 }
 
 /// Puts a program into the store, and gives its path there.
