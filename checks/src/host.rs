@@ -38,6 +38,9 @@ pub trait Host: Send + Sync {
     /// The names in the folder at `path`, sorted, at most 10,000.
     fn list(&self, path: &AbsPath) -> Result<Vec<String>, HostError>;
 
+    /// How many bytes an unprivileged program could still write to the file system that holds `path`.
+    fn free_bytes(&self, path: &AbsPath) -> Result<u64, HostError>;
+
     /// The states of the `named` units, whether systemd has loaded them or not, and of at least all others
     /// that have failed.
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError>;

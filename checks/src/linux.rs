@@ -74,6 +74,10 @@ impl Host for LinuxHost {
         files::list(path)
     }
 
+    fn free_bytes(&self, path: &AbsPath) -> Result<u64, HostError> {
+        self.patience.with(path, files::free_bytes)
+    }
+
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {
         self.units.ask(named)
     }

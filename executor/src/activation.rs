@@ -11,6 +11,7 @@
 mod deadman;
 mod health;
 mod limits;
+mod outline;
 mod preflight;
 mod quarantine;
 mod resume;
@@ -24,6 +25,7 @@ pub use deadman::{
 };
 pub use health::Health;
 pub use limits::{Limits, LimitsError};
+pub use outline::{Changes, Outline};
 pub use preflight::{Facts, Loader, Plan, Room};
 pub use quarantine::{QUARANTINE, Quarantine, Quarantined};
 pub use sight::{DeadMan, Decision, Ended, Sight};
@@ -48,6 +50,9 @@ pub struct Activation {
     pub limits: Limits,
     /// Whether it can be switched to while running; set by the plan.
     pub class: Class,
+    /// What it is about to do; filled in on the way there.
+    #[serde(default)]
+    pub outline: Outline,
     /// How things were before; set when everything was ready.
     pub before: Option<Before>,
     /// When the dead-man acts at the earliest, from when it is about to be armed.
@@ -311,7 +316,8 @@ impl Activation {
     pub fn new(id: Id, target: Target, limits: Limits, now: Span) -> Self {
         let (class, phase) = (Class::Live, Phase::Preflight);
         let (before, deadman_at) = (None, None);
-        Self { id, target, limits, class, before, deadman_at, phase, since: now }
+        let outline = Outline::default();
+        Self { id, target, limits, class, outline, before, deadman_at, phase, since: now }
     }
 
     /// The phase's name, for people and machines.

@@ -78,12 +78,24 @@ pub fn text_of(variable: &[u8]) -> Option<String> {
     String::from_utf16(text).ok()
 }
 
-/// The system of the first entry of a `grub.cfg`, which is the default on NixOS.
+/// The system of the first entry of a `grub.cfg`, if that is the default: where another one is, or the one that was
+/// chosen last, the file does not say which system that is.
 pub fn of_grub(configuration: &[u8]) -> Option<StorePath> {
     let text = std::str::from_utf8(configuration).ok()?;
-    let (_, entries) = text.split_once("\nmenuentry ")?;
-    let first = entries.split("\nmenuentry ").next()?;
-    first.lines().find(|line| line.trim_start().starts_with("linux")).and_then(booted_with)
+    let opens = |line: &&str| line.starts_with("menuentry ") || line.starts_with("submenu ");
+    let head = text.lines().take_while(|line| !opens(line));
+    // `grub-reboot` chooses an entry for one boot by `next_entry`, and the default stays what it is.
+    let mut set = head
+        .filter_map(|line| line.trim().strip_prefix("set default="))
+        .filter(|value| *value != "\"${next_entry}\"");
+    let is_first = set.next().is_some_and(|value| matches!(value, "0" | "\"0\""));
+    if !is_first || set.next().is_some() {
+        return None;
+    }
+    let mut entry = text.lines().skip_while(|line| !opens(line));
+    entry.next().filter(|line| line.starts_with("menuentry "))?;
+    let mut lines = entry.take_while(|line| *line != "}");
+    lines.find(|line| line.trim_start().starts_with("linux")).and_then(booted_with)
 }
 
 /// The system in `init=/nix/store/…/init` of a kernel's command line.
@@ -140,12 +152,58 @@ mod tests {
         assert_eq!(text_of(b"a\0."), None, "half a character");
     }
 
-    #[test]
-    fn grubs_default_is_its_first_entry() {
+    /// As NixOS writes it, with this default and this in place of the first entry's `menuentry`.
+    fn grub(default: &str, first: &str) -> Option<StorePath> {
         let text = format!(
-            "set default=0\nmenuentry \"NixOS\" {{\n  linux ($drive1)//kernels/k init={SYSTEM}/init quiet\n}}\nmenuentry \"older\" {{\n  linux x init={SYSTEM}-old/init\n}}\n"
+            "\
+if [ -s $prefix/grubenv ]; then
+  load_env
+fi
+if [ \"${{next_entry}}\" ]; then
+  set default=\"${{next_entry}}\"
+  set next_entry=
+  save_env next_entry
+else
+  {default}
+  set timeout=5
+fi
+{first} \"NixOS\" --class nixos --unrestricted {{
+  search --set=drive1 --fs-uuid 0000-0000
+  linux ($drive1)//kernels/k init={SYSTEM}/init quiet
+  initrd ($drive1)//kernels/i
+}}
+submenu \"NixOS - All configurations\" --class submenu {{
+menuentry \"older\" {{
+  linux x init={SYSTEM}-old/init
+}}
+}}
+"
         );
-        assert_eq!(of_grub(text.as_bytes()), Some(SYSTEM.parse().unwrap()));
-        assert_eq!(of_grub(b"set default=0\n"), None);
+        of_grub(text.as_bytes())
+    }
+
+    #[test]
+    fn grubs_default_is_its_first_entry_if_the_configuration_says_so() {
+        for first in ["set default=0", "set default=\"0\""] {
+            assert_eq!(grub(first, "menuentry"), Some(SYSTEM.parse().unwrap()), "{first}");
+        }
+    }
+
+    #[test]
+    fn which_system_is_grubs_default_is_unknown_where_that_is_chosen_elsewhere() {
+        for other in [
+            "set default=\"${saved_entry}\"",
+            "set default=saved",
+            "set default=1",
+            "set default=\"1>2\"",
+            "set default=\"NixOS\"",
+            "set default=0\n  set default=1",
+            "",
+        ] {
+            assert_eq!(grub(other, "menuentry"), None, "{other}");
+        }
+        assert_eq!(grub("set default=0", "submenu"), None, "a menu comes first");
+        assert_eq!(grub("set default=0", "menuentry \"BIOS\" {\n}\nmenuentry"), None);
+        assert_eq!(of_grub(b"set default=0\n"), None, "there is no entry");
     }
 }

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use compliance_checks::CheckId;
 use compliance_daemon::log;
 use compliance_protocol::evidence::Mode;
-use compliance_protocol::name::{AbsPath, Site, Tenant};
+use compliance_protocol::name::{AbsPath, Site, Tenant, UnitName};
 use compliance_protocol::time::Span;
 use compliance_protocol::window::Windows;
 use serde::Deserialize;
 
 use crate::activation::Limits;
+
+mod switching;
 
 /// What `executor.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -74,9 +76,8 @@ pub struct Switching {
     pub nix_store: AbsPath,
     /// Sets the system profile.
     pub nix_env: AbsPath,
-    /// Builds pinned flakes; left out where only store paths are activated.
-    #[serde(default)]
-    pub nix: Option<AbsPath>,
+    /// Says who signed what; builds pinned flakes.
+    pub nix: AbsPath,
     /// This executor's program by its own store path: the dead-man runs it, whatever else has changed.
     pub helper: AbsPath,
     /// Where garbage collector roots of systems are kept.
@@ -89,6 +90,9 @@ pub struct Switching {
     pub profile: AbsPath,
     /// Where decisions are, in memory, so that a boot forgets them: `/run/compliance`.
     pub folder: AbsPath,
+    /// Oneshot units that are started at each look: one that fails and did not before is worse.
+    #[serde(default)]
+    pub probes: Vec<UnitName>,
     /// How long each part may take.
     #[serde(default)]
     pub limits: Limits,
@@ -188,10 +192,7 @@ impl Config {
             (Mode::Reseller, None) => "mode = \"reseller\" needs `reseller = \"name\"`",
             (Mode::Direct, Some(_)) => "`reseller` belongs to mode = \"reseller\" only",
             _ if self.round_interval_ms < 200 => "`round_interval_ms` is at least 200",
-            _ => {
-                let limits = self.activation.as_ref().map(|activation| activation.limits.check());
-                return limits?.err().map(|error| error.to_string());
-            }
+            _ => return self.activation.as_ref()?.contradiction(),
         };
         Some(why.to_owned())
     }

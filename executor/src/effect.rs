@@ -6,8 +6,11 @@ mod firewall;
 mod lock;
 mod nar;
 mod plan;
+mod probes;
 mod realise;
+mod room;
 mod sight;
+mod signatures;
 mod steps;
 mod units;
 

@@ -80,6 +80,9 @@ pub enum LoadError {
         "the trust file names another evidence key than {0}: run `compliancectl site add` with this appliance's evidence.pub"
     )]
     OtherKey(PathBuf),
+    /// What activations need is not there.
+    #[error("{0}")]
+    Missing(String),
     /// Nothing tells this machine from others.
     #[error(
         "neither /run/current-system nor {0} says which machine this is: a baseline would belong to none"
@@ -108,6 +111,10 @@ pub fn lock(config: &Config) -> Result<File, LoadError> {
 
 /// Puts the engine together.
 pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> {
+    let host = LinuxHost::default();
+    if let Some(why) = config.activation.as_ref().and_then(|it| it.missing(&host)) {
+        return Err(LoadError::Missing(why));
+    }
     let closure = trust(config)?;
     // Before a ledger is made: an appliance that is not enrolled has none.
     let key = evidence_key(config)?;

@@ -9,6 +9,8 @@
 
 #[path = "activating/deadman.rs"]
 mod deadman;
+#[path = "activating/prepare.rs"]
+mod prepare;
 #[path = "activating/trial.rs"]
 mod trial;
 
@@ -130,13 +132,14 @@ fn switching(folder: &str) -> Switching {
         systemd_run: path("/old/systemd-run"),
         nix_store: path("/old/nix-store"),
         nix_env: path("/old/nix-env"),
-        nix: None,
+        nix: path("/old/nix"),
         helper: path("/old/compliance-executor"),
         roots: path(&format!("{folder}/gcroots")),
         boot: path("/boot"),
         boot_loader: BootLoader::SystemdBoot { bootctl: path("/old/bootctl") },
         profile: path(PROFILE),
         folder: path(folder),
+        probes: Vec::new(),
         limits: Limits::default(),
     }
 }
@@ -187,17 +190,20 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
     for unit in ["compliance-executor", "compliance-trial"] {
         host.write(&format!("{NEXT}/etc/systemd/system/{unit}.service"), "");
     }
-    host.write("/usr/bin/df", "");
     show_units(host, &machine.lock().unwrap());
-    host.install_deed("/usr/bin/df", Box::new(|_, _| Ok(said("Avail\n99999999999\n"))));
+    host.set_free("/nix/store", 2 << 30);
+    host.set_free("/boot", 64 << 20);
     host.install_deed(
         "/old/nix-store",
         Box::new(|_, arguments| {
-            let asked = arguments[0] == "--query";
-            let hash = "sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\n";
-            Ok(said(if asked { hash } else { "" }))
+            Ok(said(match arguments[1].as_str() {
+                "--hash" => format!("{}\n", prepare::HASH),
+                "--requisites" => prepare::systems_of(arguments),
+                _ => String::new(),
+            }))
         }),
     );
+    host.install_deed("/old/nix", Box::new(|_, _| Ok(said(""))));
     host.install_deed(
         &format!("{NEXT}/bin/switch-to-configuration"),
         Box::new(|_, _| Ok(said("would restart: nginx.service"))),
@@ -321,6 +327,7 @@ fn a_system_is_tested_proven_and_only_then_what_boots() {
     let steps = [
         "realise",
         "query_hash",
+        "verify_signatures",
         "root_previous",
         "switch_check",
         "dry_activate",

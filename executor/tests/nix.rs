@@ -15,14 +15,17 @@ mod machine;
 #[path = "process/site.rs"]
 #[allow(dead_code)] // It is shared with the tests of the process.
 mod site;
+#[path = "nix/substituter.rs"]
+mod substituter;
 
 use compliance_protocol::evidence::Bundle;
 use serde_json::json;
 
 use machine::{
-    PROFILE, assert_all_is, build, by_hand, executor, has_firmware, on_the_machine, path_of,
-    pinned_flake, run, switch_has_begun, tried_next, trust_substitutes_of,
+    PROFILE, assert_all_is, build, by_hand, configure_nix, derivation_of, executor, has_firmware,
+    on_the_machine, path_of, pinned_flake, run, switch_has_begun, tried_next,
 };
+use substituter::Key;
 
 fn outcome(bundle: &Bundle) -> (&str, &str) {
     (bundle.outcome.code(), &bundle.reason)
@@ -224,19 +227,126 @@ fn a_pinned_flake_is_built_on_the_machine_and_must_give_the_path_of_the_order() 
     });
 }
 
+/// Whether a unit that is confined as the executor's is can connect to the substituter.
+fn a_confined_unit_connects() -> bool {
+    let confined = "RestrictAddressFamilies=AF_UNIX AF_NETLINK";
+    let properties = run("/usr/bin/systemctl", &["cat", "compliance-executor.service"]).stdout;
+    assert!(String::from_utf8(properties).unwrap().contains(confined));
+    let connect = "exec 3<>/dev/tcp/127.0.0.1/8099";
+    let unit = ["--wait", "--quiet", "--collect", "-p", confined, "/usr/bin/bash", "-c", connect];
+    let free = ["--wait", "--quiet", "--collect", "/usr/bin/bash", "-c", connect];
+    run("/usr/bin/systemd-run", &free);
+    std::process::Command::new("/usr/bin/systemd-run").args(unit).status().unwrap().success()
+}
+
 #[test]
-fn a_system_comes_from_a_substituter_only_with_the_signature_of_somebody_known() {
+fn an_executor_without_a_network_gets_a_system_from_a_substituter_with_a_known_signature_only() {
     on_the_machine(|machine| {
+        substituter::serve();
+        assert!(!a_confined_unit_connects());
+        let key = Key::generate("test-1");
         let path = build("three");
         let action = machine.activate(&path);
-        let key = machine.move_to_substituter(&path);
+        substituter::take(&path, Some(&key));
         let end = machine.order(&action);
-        assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
+        assert_eq!(outcome(&end), ("failed", "not_realised"), "nobody knows the key: {end:#?}");
         assert_all_is("one");
-        trust_substitutes_of(&key);
+        configure_nix(&key.public);
         let end = machine.order(&action);
         assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+        let restarts = end.pre["plan"]["units"]["restart"].to_string();
+        assert!(restarts.contains("toy.service"), "{:#?}", end.pre);
         assert_all_is("three");
+    });
+}
+
+#[test]
+fn a_system_that_nobody_signed_does_not_run_although_nix_is_configured_to_take_it() {
+    on_the_machine(|machine| {
+        substituter::serve();
+        let [known, unknown] = ["known-1", "unknown-1"].map(Key::generate);
+        configure_nix(&format!("{}\nrequire-sigs = false", known.public));
+        for (system, key) in [("two", None), ("three", Some(&unknown))] {
+            let path = build(system);
+            let action = machine.activate(&path);
+            substituter::take(&path, key);
+            for time in ["fetched", "there already"] {
+                let end = machine.order(&action);
+                assert_eq!(outcome(&end), ("failed", "not_signed"), "{system}, {time}: {end:#?}");
+                let ran = end.actions.iter().any(|step| step.name == "switch_check");
+                assert!(!ran, "nothing of it runs: {end:#?}");
+            }
+            assert!(std::fs::exists(&path).unwrap(), "the daemon took it");
+            assert_all_is("one");
+        }
+        let path = build("slow");
+        let action = machine.activate(&path);
+        substituter::take(&path, Some(&known));
+        let end = machine.order(&action);
+        assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+    });
+}
+
+#[test]
+fn a_system_that_was_this_machines_own_needs_no_signature_to_be_gone_back_to() {
+    on_the_machine(|machine| {
+        substituter::serve();
+        let path = build("two");
+        substituter::take(&path, None);
+        // As an image brings it.
+        substituter::bring_unsigned(&path);
+        let back = json!({ "type": "rollback_system", "store_path": path });
+        let end = machine.order(&back);
+        assert_eq!(outcome(&end), ("failed", "not_signed"), "it never was: {end:#?}");
+        for system in [&path, &build("one")] {
+            run("/usr/bin/nix-env", &["-p", PROFILE, "--set", system]);
+        }
+        let end = machine.order(&back);
+        assert_eq!(outcome(&end), ("success", "activated"), "{end:#?}");
+        assert_all_is("two");
+    });
+}
+
+#[test]
+fn a_system_that_there_is_no_room_for_is_not_fetched() {
+    on_the_machine(|machine| {
+        substituter::serve();
+        let key = Key::generate("test-1");
+        configure_nix(&key.public);
+        let path = build("three");
+        let action = machine.activate(&path);
+        substituter::take(&path, Some(&key));
+        substituter::claim_size(&path, 1 << 50);
+        let form = machine.issue(&action);
+        let held = machine.deferral_of(&form);
+        assert_eq!(outcome(&held), ("deferred", "no_space"), "{held:#?}");
+        let needed = held.pre["plan"]["store"]["needed"].as_u64().unwrap();
+        assert!(needed > 1 << 50, "{needed}");
+        assert!(!std::fs::exists(&path).unwrap(), "it was not fetched");
+    });
+}
+
+#[test]
+fn nothing_is_built_for_a_store_path() {
+    on_the_machine(|machine| {
+        let output = path_of("three");
+        let deriver = derivation_of("three");
+        let action = machine.activate(&deriver);
+        let end = machine.order(&action);
+        assert_eq!(outcome(&end), ("failed", "not_realised"), "{end:#?}");
+        assert!(!std::fs::exists(&output).unwrap(), "{output} was built");
+        build("three");
+        assert!(std::fs::exists(&output).unwrap(), "it could have been");
+    });
+}
+
+#[test]
+fn a_system_with_which_a_probe_of_the_owners_fails_is_reverted() {
+    on_the_machine(|machine| {
+        let end = machine.order_system("useless");
+        assert_eq!(outcome(&end), ("reverted", "worse_than_before"), "{end:#?}");
+        assert!(end.detail.contains("probe probe.service"), "{}", end.detail);
+        assert_all_is("one");
     });
 }
 

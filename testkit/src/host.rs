@@ -35,6 +35,7 @@ struct State {
     links: BTreeMap<String, (String, Timestamp)>,
     devices: BTreeMap<String, u64>,
     read_so_far: BTreeMap<String, (Digest, u64)>,
+    free: BTreeMap<String, u64>,
     units: Option<Result<Vec<UnitState>, HostError>>,
     unloaded: Vec<UnitState>,
     generation: Option<Result<u32, HostError>>,
@@ -84,6 +85,11 @@ impl FakeHost {
         let mut state = self.state.lock().unwrap();
         state.devices.insert(path.to_owned(), rdev);
         state.files.entry(path.to_owned()).or_insert_with(|| Ok(Vec::new()));
+    }
+
+    /// Sets how much room there is at a path; without this there is no such path.
+    pub fn set_free(&self, path: &str, bytes: u64) {
+        self.state.lock().unwrap().free.insert(path.to_owned(), bytes);
     }
 
     /// Sets what systemd says; without this there is no systemd.
@@ -237,6 +243,11 @@ impl Host for FakeHost {
             return Err(HostError::NotFound(path.to_string()));
         }
         Ok(names.into_iter().collect())
+    }
+
+    fn free_bytes(&self, path: &AbsPath) -> Result<u64, HostError> {
+        let free = self.state.lock().unwrap().free.get(path.as_str()).copied();
+        free.ok_or_else(|| HostError::NotFound(path.to_string()))
     }
 
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {

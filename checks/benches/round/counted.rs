@@ -54,6 +54,10 @@ impl Host for Counted {
         self.0.list(path)
     }
 
+    fn free_bytes(&self, path: &AbsPath) -> Result<u64, HostError> {
+        self.0.free_bytes(path)
+    }
+
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {
         self.0.units(named)
     }

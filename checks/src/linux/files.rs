@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use compliance_protocol::name::AbsPath;
 use compliance_protocol::time::Timestamp;
 use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::statvfs::statvfs;
 
 use crate::host::{FileStat, HostError};
 
@@ -60,6 +61,11 @@ pub(super) fn list(path: &AbsPath) -> Result<Vec<String>, HostError> {
     }
     names.sort();
     Ok(names)
+}
+
+pub(super) fn free_bytes(path: &AbsPath) -> Result<u64, HostError> {
+    let stat = statvfs(path.as_str()).map_err(|errno| failed(path, &errno.into()))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 fn failed(path: &AbsPath, error: &std::io::Error) -> HostError {
@@ -156,6 +162,18 @@ mod tests {
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(matches!(read(&path(&fifo), 10), Err(HostError::Garbage { .. })));
+    }
+
+    #[test]
+    fn what_is_free_is_less_after_something_was_written() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let folder = path(dir.path());
+        let before = free_bytes(&folder).unwrap();
+        std::fs::write(dir.path().join("x"), vec![1; 16 << 20]).unwrap();
+        let after = free_bytes(&folder).unwrap();
+        assert!(after < before - (8 << 20), "{before} {after}");
+        let gone = path(&dir.path().join("gone"));
+        assert!(matches!(free_bytes(&gone), Err(HostError::NotFound(_))));
     }
 
     #[test]

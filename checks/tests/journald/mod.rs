@@ -178,6 +178,10 @@ impl Host for Machine {
         self.fake.list(path)
     }
 
+    fn free_bytes(&self, path: &AbsPath) -> Result<u64, HostError> {
+        self.fake.free_bytes(path)
+    }
+
     fn units(&self, named: &[UnitName]) -> Result<Vec<UnitState>, HostError> {
         self.fake.units(named)
     }

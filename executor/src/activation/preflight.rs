@@ -3,8 +3,9 @@
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::time::Span;
+use serde::{Deserialize, Serialize};
 
-use super::{Activation, Before, Class, Ending, Sight};
+use super::{Activation, Before, Changes, Class, Ending, Sight};
 use crate::gates;
 
 /// A feed head must have been verified within this time, or else a lost connection would be blamed on the
@@ -33,7 +34,7 @@ pub struct Facts {
 }
 
 /// Room on a file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// Bytes that are free.
     pub free: u64,
@@ -53,8 +54,8 @@ pub enum Loader {
 /// What the new system says it would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
-    /// It can be switched to in this way.
-    Can(Class),
+    /// It can be switched to in this way, which would change these units.
+    Can(Class, Changes),
     /// It cannot be switched to, or it would be a mistake.
     Cannot {
         /// Why, for machines.
@@ -151,7 +152,10 @@ fn heard(last_head: Option<Span>) -> Gate {
 
 fn space(place: &str, room: Option<Room>) -> Gate {
     match room {
-        None => Gate::unknown(GateName::Space, format!("how much room {place} has is not known")),
+        None => Gate::unknown(
+            GateName::Space,
+            format!("how much room {place} has and needs is not known"),
+        ),
         Some(Room { free, needed }) if free < needed => {
             let why = format!("{place} needs {needed} bytes and has {free}");
             Gate::closed(GateName::Space, why, None)

@@ -59,6 +59,11 @@ impl Activation {
     }
 
     fn judge_facts(&mut self, facts: Facts, now: Span) -> Action {
+        match self.phase {
+            Phase::Preflight => self.outline.store = facts.store,
+            // Only what is in the store tells how much of it is to boot.
+            _ => self.outline.boot = facts.boot,
+        }
         let ready = match (&self.phase, preflight::judge(self, facts)) {
             (_, Readiness::Over(ending)) => return self.end(ending, now),
             (Phase::Preflight, Readiness::Ready(_)) => {
@@ -104,8 +109,9 @@ impl Activation {
             Plan::Cannot { reason, detail } => {
                 self.end(Ending::new(Outcome::Failed, reason, detail), now)
             }
-            Plan::Can(class) => {
+            Plan::Can(class, units) => {
                 self.class = class;
+                self.outline.units = units;
                 self.enter(Phase::Ready, now);
                 self.question()
             }

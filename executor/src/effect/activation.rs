@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use compliance_checks::command::{Argv, Command};
+use compliance_checks::command::{Argv, Command, Output};
 use compliance_checks::{Host, HostError};
 use compliance_protocol::name::{AbsPath, Id, StorePath};
 use compliance_protocol::time::Span;
 
 use super::Performed;
-use super::steps::Run;
-use crate::activation::{Action, Activation, Decision, Event, Facts, Room, Which};
+use super::realise::BY_DAEMON;
+use super::steps::{OUTPUT_CAP, Run};
+use crate::activation::{Action, Activation, Decision, Event, Facts, Which};
 use crate::config::Switching;
 use crate::decision;
 use crate::switched::leaves_its_end;
@@ -24,13 +25,6 @@ pub(super) const ASKING: Duration = Duration::from_secs(30);
 
 /// The most that a look reads of a file.
 pub(super) const READ: usize = 1024 * 1024;
-
-/// Room that must be free on the store's file system, in bytes.
-const STORE_ROOM: u64 = 1024 * 1024 * 1024;
-
-/// Room that must be free where the boot loader finds kernels, in bytes: a boot loader writes the new ones
-/// before it removes old ones.
-const BOOT_ROOM: u64 = 96 * 1024 * 1024;
 
 /// Carries out one step.
 pub(super) fn carry_out(
@@ -72,6 +66,7 @@ impl Hands<'_> {
                 let tool = self.switching.nix_env.to_string();
                 let profile = self.switching.profile.to_string();
                 let argv = [tool.as_str(), "-p", &profile, "--set", path.as_str()];
+                let argv = [&argv[..], &BY_DAEMON].concat();
                 self.run("set_profile", path.as_str(), &argv, Duration::from_mins(2));
             }
             Action::InstallBoot(which) => self.switch("install_boot", *which, "boot"),
@@ -170,33 +165,28 @@ impl Hands<'_> {
         argv: &[&str],
         limit: Duration,
     ) -> Option<Vec<u8>> {
-        let argv = argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
-        let command = Command {
-            argv: Argv::try_from(argv).ok()?,
-            input: Vec::new(),
-            limit,
-            output_cap: READ,
-        };
-        self.take_step(name, target, &command)
+        self.take_step(name, target, &command(argv, limit)?).map(|output| output.stdout)
     }
 
-    fn take_step(
+    pub(super) fn take_step(
         &mut self,
         name: &'static str,
         target: &str,
         command: &Command,
-    ) -> Option<Vec<u8>> {
-        let taken = self.run.step(name, target, Ok(command.clone()));
+    ) -> Option<Output> {
+        let taken = self.run.step_output(name, target, Ok(command.clone()));
         taken.inspect_err(|why| tracing::warn!(name, why, "a step of the activation failed")).ok()
     }
 
     /// Runs a command that only looks: it is no action.
     pub(super) fn ask(&self, argv: &[&str]) -> Option<Vec<u8>> {
-        let argv = Argv::try_from(argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
-        let command =
-            Command { argv: argv.ok()?, input: Vec::new(), limit: ASKING, output_cap: READ };
-        let output = self.host.run(&command).ok()?;
-        (output.code == Some(0)).then_some(output.stdout)
+        self.ask_within(argv, ASKING).map(|output| output.stdout)
+    }
+
+    /// The same for one that takes its time, with all that it prints.
+    pub(super) fn ask_within(&self, argv: &[&str], limit: Duration) -> Option<Output> {
+        let output = self.host.run(&command(argv, limit)?).ok()?;
+        (output.code == Some(0)).then_some(output)
     }
 
     /// What the engine cannot know; its gates and the checks are added by it.
@@ -213,8 +203,8 @@ impl Hands<'_> {
             last_head: None,
             shutdown,
             other_deadman: self.other_deadman(),
-            store: self.room("/nix/store", STORE_ROOM),
-            boot: self.room(&self.switching.boot.to_string(), BOOT_ROOM),
+            store: self.store_room(),
+            boot: self.boot_room(),
             loader: self.loader(),
         }
     }
@@ -230,13 +220,13 @@ impl Hands<'_> {
             }),
         )
     }
+}
 
-    fn room(&self, path: &str, needed: u64) -> Option<Room> {
-        let df = compliance_checks::tools::find(self.host, "df").ok()?;
-        let printed = self.ask(&[df.as_str(), "--output=avail", "--block-size=1", path])?;
-        let text = String::from_utf8(printed).ok()?;
-        Some(Room { free: text.lines().nth(1)?.trim().parse().ok()?, needed })
-    }
+/// A command without input.
+pub(super) fn command(argv: &[&str], limit: Duration) -> Option<Command> {
+    let argv = argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
+    let argv = Argv::try_from(argv).ok()?;
+    Some(Command { argv, input: Vec::new(), limit, output_cap: OUTPUT_CAP })
 }
 
 /// The unit that undoes.

@@ -12,6 +12,7 @@ use compliance_checks::HostError;
 use compliance_protocol::name::{AbsPath, StorePath};
 
 use super::activation::{Hands, READ};
+use super::realise::BY_DAEMON;
 use crate::activation::{Loader, Which};
 use crate::boot_default::{self, Entries};
 use crate::config::BootLoader;
@@ -95,7 +96,7 @@ impl Hands<'_> {
             ("set_trial_profile", ["--set", target.as_str()]),
             ("forget_old_trials", ["--delete-generations", "old"]),
         ] {
-            let argv = [&[nix_env.as_str(), "-p", &profile], &arguments[..]].concat();
+            let argv = [&[nix_env.as_str(), "-p", &profile], &arguments[..], &BY_DAEMON].concat();
             self.run(name, target.as_str(), &argv, LIMIT);
         }
         self.switch("install_trial", Which::Before, "boot");

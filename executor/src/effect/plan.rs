@@ -6,8 +6,8 @@ use compliance_checks::HostError;
 use compliance_protocol::name::AbsPath;
 use serde_json::{Map, Value};
 
-use super::activation::Hands;
-use crate::activation::{Class, Plan};
+use super::activation::{Hands, command};
+use crate::activation::{Changes, Class, Plan};
 use crate::guard::UNIT as GUARD;
 
 /// `check` and `dry-activate` end by then.
@@ -34,28 +34,49 @@ impl Hands<'_> {
                 None => return cannot(reason, format!("{system}/{name} cannot be seen")),
             }
         }
+        // What follows runs programs of it, as root.
+        if let Err(why) = self.check_signatures() {
+            return cannot("not_signed", why);
+        }
+        if let Err(why) = self.root_running() {
+            return cannot("not_rooted", why);
+        }
         let program = format!("{system}/bin/switch-to-configuration");
+        let mut printed = Vec::new();
         for (verb, name, reason) in [
             ("check", "switch_check", "check_failed"),
             ("dry-activate", "dry_activate", "dry_activate_failed"),
         ] {
-            if self.run(name, &system, &[&program, verb], ASKING).is_none() {
-                return cannot(reason, format!("{system} fails its own `{verb}`"));
+            let command = command(&[&program, verb], ASKING);
+            match command.and_then(|command| self.take_step(name, &system, &command)) {
+                Some(output) => printed = output.stderr,
+                None => return cannot(reason, format!("{system} fails its own `{verb}`")),
             }
         }
+        let units = Changes::told(&printed);
         match self.needs_boot(&system) {
             Some(true) => match self.is_there(&format!("{system}/etc/systemd/system/{GUARD}")) {
-                Some(true) => Plan::Can(Class::Reboot),
+                Some(true) => Plan::Can(Class::Reboot, units),
                 _ => cannot(
                     "no_guard_inside",
                     format!("{system} has to be booted and has no {GUARD}"),
                 ),
             },
-            Some(false) => Plan::Can(Class::Live),
+            Some(false) => Plan::Can(Class::Live, units),
             None => {
                 cannot("class_unknown", format!("whether {system} has to be booted is not known"))
             }
         }
+    }
+
+    /// Keeps what runs now in the store: without that there might be nothing to go back to.
+    fn root_running(&mut self) -> Result<(), String> {
+        let running = self.link("/run/current-system");
+        let running = running.ok_or("which system runs cannot be seen, so it cannot be kept")?;
+        let rooted = self.root("root_previous", &running, "previous");
+        rooted.ok_or_else(|| {
+            format!("{running} runs and could not be kept from the garbage collector; see that {} can be written to", self.switching.roots)
+        })
     }
 
     fn is_there(&self, path: &str) -> Option<bool> {

@@ -9,11 +9,17 @@ use super::activation::{ASKING, Hands};
 /// Fetching or building ends by then, in seconds.
 const REALISING_S: u64 = 4 * 3600;
 
+/// The daemon does it: the executor and what it starts have no network, nor need they write to the store.
+pub(super) const BY_DAEMON: [&str; 2] = ["--store", "daemon"];
+
 /// What was not there when it was asked for last may have been uploaded since.
-const ASK_AGAIN: [&str; 3] = ["--option", "narinfo-cache-negative-ttl", "0"];
+pub(super) const ASK_AGAIN: [&str; 3] = ["--option", "narinfo-cache-negative-ttl", "0"];
+
+/// Nothing is built, here or elsewhere.
+const BUILD_NOTHING: [&str; 5] = ["--max-jobs", "0", "--option", "builders", ""];
 
 impl Hands<'_> {
-    /// Fetches or builds the target, and roots it and what runs; gives the path that came of it.
+    /// Fetches or builds the target, and roots it; gives the path that came of it.
     pub(super) fn realise(&mut self) -> Result<StorePath, String> {
         let target = self.activation.target.clone();
         if let Some(flake) = &target.flake {
@@ -28,6 +34,7 @@ impl Hands<'_> {
         if let Some(wanted) = &target.nar_hash {
             let store = self.switching.nix_store.to_string();
             let asked = [store.as_str(), "--query", "--hash", path.as_str()];
+            let asked = [&asked[..], &BY_DAEMON].concat();
             let printed = self.run("query_hash", &path, &asked, ASKING);
             let printed = printed.and_then(|bytes| String::from_utf8(bytes).ok());
             let found = printed.as_deref().and_then(|text| super::nar::from_nix(text.trim()));
@@ -35,27 +42,28 @@ impl Hands<'_> {
                 return Err(format!("{path} does not have the NAR hash that the order names"));
             }
         }
-        if let Some(running) = self.link("/run/current-system") {
-            self.root("root_previous", &running, "previous");
-        }
         Ok(target.system)
     }
 
     /// Has it substituted, if it is not here, and kept. Nothing is built.
-    fn root(&mut self, name: &'static str, system: &StorePath, root: &str) -> Option<()> {
+    pub(super) fn root(
+        &mut self,
+        name: &'static str,
+        system: &StorePath,
+        root: &str,
+    ) -> Option<()> {
         let store = self.switching.nix_store.to_string();
         let root = format!("{}/{root}", self.switching.roots);
-        let argv = [store.as_str(), "--realise", system.as_str(), "--add-root", &root];
-        let argv = [&argv[..], &["--max-jobs", "0"], &ASK_AGAIN].concat();
+        // Quiet, or else there is a line for each path of a closure.
+        let argv = [store.as_str(), "--realise", system.as_str(), "--add-root", &root, "--quiet"];
+        let argv = [&argv[..], &BUILD_NOTHING, &ASK_AGAIN, &BY_DAEMON].concat();
         self.run(name, system.as_str(), &argv, Duration::from_secs(REALISING_S)).map(drop)
     }
 
     /// Builds a system as `nixos-rebuild` does, in a unit with a user of its own, which asks the Nix daemon:
     /// what evaluates a flake and fetches its inputs is neither root nor the executor.
     fn build(&mut self, flake: &FlakeRef) -> Result<StorePath, String> {
-        let Some(nix) = self.switching.nix.as_ref().map(ToString::to_string) else {
-            return Err("`activation.nix` is not configured here: give a store path".to_owned());
-        };
+        let nix = self.switching.nix.to_string();
         let output = output_of(flake)
             .ok_or_else(|| format!("{flake} names no system: it has to end with #NAME"))?;
         let run = self.switching.systemd_run.to_string();
@@ -81,6 +89,7 @@ impl Hands<'_> {
             "--extra-experimental-features",
             "nix-command flakes",
             "build",
+            "--quiet",
             "--no-link",
             "--print-out-paths",
             "--no-update-lock-file",

@@ -6,7 +6,7 @@ use std::path::Path;
 use compliance_protocol::name::{AbsPath, StorePath, UnitName};
 
 use super::activation::{Hands, deadman};
-use crate::activation::{DeadMan, Health, Sight};
+use crate::activation::{DeadMan, Health, Phase, Sight};
 use crate::{decision, switched};
 
 impl Hands<'_> {
@@ -32,8 +32,17 @@ impl Hands<'_> {
             decision: decision::decided(folder, self.activation.id).ok(),
             health: health.then(|| self.units_health()).flatten(),
         };
+        let probes = sight.health.is_some() && began == Some(false) && self.asks_probes(&sight);
+        let probes = if probes { self.probes() } else { Health::default() };
+        let health = sight.health.map(|health| health.and(probes));
         let switching = began.zip(self.is_switching()).map(|(began, ended)| began || ended);
-        Sight { switching, ..sight }
+        Sight { switching, health, ..sight }
+    }
+
+    /// Whether the probes count. On the way back from a system they do not, and would only hold that up.
+    fn asks_probes(&self, sight: &Sight) -> bool {
+        let before = self.activation.before.as_ref().map(|before| &before.system);
+        !matches!(self.activation.phase, Phase::Undoing(_)) || sight.running.as_ref() == before
     }
 
     /// By the unit that `nixos-rebuild` switches in, and by the lock of the switch itself.

@@ -36,6 +36,16 @@ impl<'a> Run<'a> {
         target: &str,
         command: Result<Command, String>,
     ) -> Result<Vec<u8>, String> {
+        self.step_output(name, target, command).map(|output| output.stdout)
+    }
+
+    /// The same, and all that it printed.
+    pub(super) fn step_output(
+        &mut self,
+        name: &str,
+        target: &str,
+        command: Result<Command, String>,
+    ) -> Result<Output, String> {
         let started = (self.uptime)();
         let ended = command.map(|command| self.host.run(&command));
         let lasted = (self.uptime)().as_millis() - started.as_millis();
@@ -59,13 +69,13 @@ impl<'a> Run<'a> {
 
 type Ended = Result<Result<Output, HostError>, String>;
 
-fn judge(name: &str, target: &str, ended: Ended) -> (StepResult, Vec<u8>, Result<Vec<u8>, String>) {
+fn judge(name: &str, target: &str, ended: Ended) -> (StepResult, Vec<u8>, Result<Output, String>) {
     let failed = |why: String| (StepResult::Failed, Vec::new(), Err(why));
     match ended {
         Ok(Ok(output)) => {
             let text = [output.stdout.as_slice(), &output.stderr].concat();
             match output.code {
-                Some(0) => (StepResult::Done, text, Ok(output.stdout)),
+                Some(0) => (StepResult::Done, text, Ok(output)),
                 Some(code) => {
                     let why = format!("{name} of {target} ended with code {code}");
                     (StepResult::Failed, text, Err(why))

@@ -375,6 +375,7 @@ fn pre(activation: &Activation) -> Map<String, Value> {
     let mut pre = Map::new();
     pre.insert("next".to_owned(), json!(activation.target.system));
     pre.insert("class".to_owned(), json!(activation.class));
+    pre.insert("plan".to_owned(), json!(activation.outline));
     if let Some(before) = &activation.before {
         pre.insert("running".to_owned(), json!(before.system));
         pre.insert("profile".to_owned(), json!(before.profile));

@@ -1,7 +1,8 @@
 //! What the executor gets to see of the simulated machine.
 
 use compliance_executor::activation::{
-    Action, Class, DeadMan, Ended, Event, Facts, Health, Limits, Loader, Phase, Plan, Room, Sight,
+    Action, Changes, Class, DeadMan, Ended, Event, Facts, Health, Limits, Loader, Phase, Plan,
+    Room, Sight,
 };
 use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::time::Span;
@@ -26,11 +27,10 @@ impl Run<'_> {
             Action::Plan if failed => {
                 Event::Planned(Plan::Cannot { reason: "check_failed", detail: String::new() })
             }
-            Action::Plan => Event::Planned(Plan::Can(if self.scenario.reboot {
-                Class::Reboot
-            } else {
-                Class::Live
-            })),
+            Action::Plan => {
+                let class = if self.scenario.reboot { Class::Reboot } else { Class::Live };
+                Event::Planned(Plan::Can(class, Changes::default()))
+            }
             Action::Decide(_) => {
                 Event::Decided(if blind || failed { None } else { self.machine.decision })
             }

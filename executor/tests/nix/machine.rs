@@ -45,7 +45,8 @@ systemd_run = '/usr/bin/systemd-run'
 nix_store = '/usr/bin/nix-store'
 nix_env = '/usr/bin/nix-env'
 nix = '/usr/bin/nix'
-helper = '/usr/local/bin/compliance-executor'
+helper = '@helper@'
+probes = ['probe.service']
 roots = '/var/lib/compliance-roots'
 boot = '/boot'
 boot_loader = { type = 'systemd-boot', bootctl = '/usr/local/bin/bootctl' }
@@ -61,16 +62,14 @@ looks = 2
 heads = 2
 ";
 
-/// The store is this machine's alone. What is not there comes from a folder, if somebody signed it whom this
+/// The store is this machine's alone. What is not there comes from a server on it, if somebody signed it whom this
 /// machine knows.
 const NIX_CONF: &str = "
 experimental-features = nix-command flakes
 sandbox = false
 build-users-group =
-substituters = file:///var/cache/systems
+substituters = http://127.0.0.1:8099
 trusted-public-keys =";
-
-const SUBSTITUTER: &str = "file:///var/cache/systems";
 
 /// `bootctl` takes a folder in memory for what a boot loader reads; and where there is no firmware, it writes
 /// the firmware's variable to a file of the same name and form.
@@ -119,7 +118,9 @@ impl Machine {
         start_nix_daemon();
         let site = Site::new();
         let opens = &compliance_clock::wall().to_string()[11..13];
-        let config = site.config(0).replace("[heal]\nbackups = 'order'\n", ACTIVATION)
+        let helper = in_store(env!("CARGO_BIN_EXE_compliance-executor"));
+        let activation = ACTIVATION.replace("@helper@", &helper);
+        let config = site.config(0).replace("[heal]\nbackups = 'order'\n", &activation)
             + &format!("[[window]]\nstart = '{opens}:00'\nlength_min = 1440\nzone = 'UTC'\n");
         site.write("executor.toml", config.as_bytes());
         let mut baseline = site.baseline();
@@ -238,22 +239,6 @@ impl Machine {
         }
         panic!("{what} did not happen within {PATIENCE:?}: {:#?}", self.status())
     }
-
-    /// Takes what is at `path` out of the store into a substituter, and gives the public key of who signed it.
-    pub(crate) fn move_to_substituter(&self, path: &str) -> String {
-        let secret = self.site.path("substituter.key");
-        let key = run(NIX, &["key", "generate-secret", "--key-name", "test-1"]).stdout;
-        fs::write(&secret, &key).unwrap();
-        let to = format!("{SUBSTITUTER}?secret-key={}", secret.display());
-        run(NIX, &["copy", "--to", &to, path]);
-        run("/usr/bin/nix-store", &["--delete", path]);
-        let public = Command::new(NIX)
-            .args(["key", "convert-secret-to-public"])
-            .stdin(fs::File::open(&secret).unwrap())
-            .output()
-            .unwrap();
-        String::from_utf8(public.stdout).unwrap()
-    }
 }
 
 impl Drop for Machine {
@@ -271,6 +256,12 @@ impl Drop for Machine {
 /// Which path this system has, before it is built.
 pub(crate) fn path_of(system: &str) -> String {
     let output = format!("{}.outPath", flake_output(system));
+    String::from_utf8(run(NIX, &["eval", "--raw", &output]).stdout).unwrap()
+}
+
+/// Which derivation builds this system; nothing is built.
+pub(crate) fn derivation_of(system: &str) -> String {
+    let output = format!("{}.drvPath", flake_output(system));
     String::from_utf8(run(NIX, &["eval", "--raw", &output]).stdout).unwrap()
 }
 
@@ -358,12 +349,14 @@ fn booted_by(entry: &str) -> String {
     init.unwrap().strip_suffix("/init").unwrap().to_owned()
 }
 
-/// The daemon that unprivileged users of Nix ask. Debian's package has it without a unit.
+/// The daemon that Nix asks, started when it is asked, as on NixOS. Debian's package has it without units.
 const DAEMON: &str = "[Service]\nExecStart=/usr/bin/nix-daemon\n";
+const SOCKET: &str = "[Socket]\nListenStream=/nix/var/nix/daemon-socket/socket\n";
 
 fn start_nix_daemon() {
     fs::write("/run/systemd/system/nix-daemon.service", DAEMON).unwrap();
-    run("/usr/bin/systemctl", &["start", "nix-daemon.service"]);
+    fs::write("/run/systemd/system/nix-daemon.socket", SOCKET).unwrap();
+    run("/usr/bin/systemctl", &["start", "nix-daemon.socket"]);
     // The flake is root's, and somebody else is to read it.
     run("/usr/bin/git", &["config", "--system", "--add", "safe.directory", "*"]);
 }
@@ -393,9 +386,18 @@ fn git(arguments: &[&str]) -> Output {
     run("/usr/bin/git", &[&["-C", FLAKE], arguments].concat())
 }
 
-/// The machine takes what was signed with this key, too.
-pub(crate) fn trust_substitutes_of(key: &str) {
-    fs::write("/etc/nix/nix.conf", format!("{NIX_CONF} {key}\n")).unwrap();
+/// Nix on the machine is configured so, too: `trusted-public-keys` is what the usual configuration ends with.
+pub(crate) fn configure_nix(more: &str) {
+    fs::write("/etc/nix/nix.conf", format!("{NIX_CONF} {more}\n")).unwrap();
+    run("/usr/bin/systemctl", &["stop", "nix-daemon.service"]);
+}
+
+/// Puts a program into the store, and gives its path there.
+fn in_store(program: &str) -> String {
+    String::from_utf8(run("/usr/bin/nix-store", &["--add", program]).stdout)
+        .unwrap()
+        .trim()
+        .to_owned()
 }
 
 /// Somebody at the machine does this as `nixos-rebuild` does, and does not wait for it.

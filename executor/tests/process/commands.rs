@@ -61,6 +61,39 @@ fn a_second_enrolment_is_refused_and_changes_nothing() {
     assert_eq!(all(), before);
 }
 
+/// What `executor.toml` says of activations, with this in place of the helper.
+fn activation(helper: &str) -> String {
+    let programs = ["systemctl", "systemd_run", "nix_store", "nix_env", "nix"];
+    let programs: Vec<_> = programs.iter().map(|name| format!("{name} = '/bin/true'\n")).collect();
+    format!(
+        "[activation]\n{}helper = '{helper}'\nroots = '/var/lib/roots'\nboot = '/boot'\n\
+         boot_loader = {{ type = 'grub', configuration = '/boot/grub/grub.cfg' }}\n\
+         profile = '/nix/var/nix/profiles/system'\nfolder = '/run/compliance'\n",
+        programs.concat()
+    )
+}
+
+#[test]
+fn without_the_programs_that_activations_need_it_does_not_start_and_says_which() {
+    let site = Site::new();
+    let uid = nix::unistd::getuid().as_raw();
+    let configure = |helper: &str| {
+        site.write("executor.toml", (site.config(uid) + &activation(helper)).as_bytes());
+    };
+    configure("/usr/bin/compliance-executor");
+    let output = site.run(&["check-config"]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("`activation.helper` is /usr/bin/compliance-executor"), "{said}");
+    let helper = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-none/bin/compliance-executor";
+    configure(helper);
+    assert_eq!(code(&site.run(&["check-config"])), 0, "the names are well");
+    let output = site.run(&["serve"]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains(&format!("`activation.helper` is {helper}: not there")), "{said}");
+}
+
 #[test]
 fn nothing_else_works_before_enrolment_and_leaves_no_ledger() {
     let site = Site::bare();

@@ -63,6 +63,21 @@ Environment=SYSTEM=$title
 ExecStart=$executor
 Restart=always
 RestartSec=500ms
+RestrictAddressFamilies=AF_UNIX AF_NETLINK
+IPAddressDeny=any
+ReadOnlyPaths=/nix/store /nix/var/nix/db
+UNIT
+
+case $kind in
+    useless) works=/bin/false ;;
+    *) works=/bin/true ;;
+esac
+cat >"$units/probe.service" <<UNIT
+[Unit]
+Description=Whether $title is of use
+[Service]
+Type=oneshot
+ExecStart=$works
 UNIT
 cat >"$units/compliance-trial.service" <<UNIT
 [Unit]

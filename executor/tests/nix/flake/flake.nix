@@ -53,6 +53,10 @@
         loops = {
           kind = "loops";
         };
+        # All runs, and it is of no use: the probe says so.
+        useless = {
+          kind = "useless";
+        };
         # Its switch does not end, and does not want to.
         hangs = {
           kind = "hangs";

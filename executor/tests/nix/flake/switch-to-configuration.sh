@@ -51,10 +51,12 @@ if differs init-interface-version; then
 fi
 for unit in toy second compliance-executor; do
     file=etc/systemd/system/$unit.service
-    differs "$file" && changed="${changed:-} $unit.service"
+    differs "$file" || continue
+    changed="${changed:-} $unit.service"
+    names="${names:+$names, }$unit.service"
 done
 if [ "$verb" = dry-activate ]; then
-    echo "would restart:${changed:-}"
+    [ -z "${names:-}" ] || echo "would restart the following units: $names" >&2
     exit 0
 fi
 
