@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 mod boot_loader;
+mod bystanders;
 mod firewall;
 mod lock;
 mod nar;
@@ -10,6 +11,8 @@ mod realise;
 mod sight;
 mod steps;
 mod units;
+
+pub use bystanders::look_around;
 
 use std::path::PathBuf;
 
@@ -88,6 +91,12 @@ impl Effect {
             Self::Activation(step) => step.1.target.system.to_string(),
             Self::LoadFirewall(_) | Self::UndoFirewall(_) => RULESET.to_owned(),
         }
+    }
+
+    /// Whether it only prepares an activation: that may take hours, and is in nobody's way.
+    pub fn prepares(&self) -> bool {
+        let prepares = |action: &Action| matches!(action, Action::Realise | Action::Plan);
+        matches!(self, Self::Activation(step) if prepares(&step.0))
     }
 
     /// Whether what was done must hold for a while before it counts.

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use compliance_checks::Host;
 use compliance_checks::command::{Argv, Command};
-use compliance_checks::{Host, HostError};
-use compliance_protocol::name::{AbsPath, Id, StorePath};
+use compliance_protocol::name::StorePath;
 use compliance_protocol::time::Span;
 
 use super::Performed;
-use super::steps::Run;
+use super::bystanders::{self, deadman};
+use super::steps::{Failed, Run};
 use crate::activation::{Action, Activation, Decision, Event, Facts, Room, Which};
 use crate::config::Switching;
 use crate::decision;
@@ -154,7 +155,15 @@ impl Hands<'_> {
         decided.inspect_err(|error| tracing::error!(%error, "the decision cannot be written")).ok()
     }
 
-    fn systemctl(&mut self, name: &'static str, arguments: &[&str]) {
+    /// How many seconds a preparation may take: so many, or until no time would be left for the rest.
+    pub(super) fn may_prepare_s(&self, at_most: u64) -> u64 {
+        let left = self.activation.left_to_prepare(self.run.now());
+        left.map_or(at_most, |left| {
+            u64::try_from(left.as_millis() / 1000).unwrap_or(0).min(at_most)
+        })
+    }
+
+    pub(super) fn systemctl(&mut self, name: &'static str, arguments: &[&str]) {
         let tool = self.switching.systemctl.to_string();
         let argv: Vec<&str> =
             std::iter::once(tool.as_str()).chain(arguments.iter().copied()).collect();
@@ -170,24 +179,34 @@ impl Hands<'_> {
         argv: &[&str],
         limit: Duration,
     ) -> Option<Vec<u8>> {
-        let argv = argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
-        let command = Command {
-            argv: Argv::try_from(argv).ok()?,
-            input: Vec::new(),
-            limit,
-            output_cap: READ,
-        };
-        self.take_step(name, target, &command)
+        self.try_run(name, target, argv, limit).ok()
     }
 
-    fn take_step(
+    /// As [`Hands::run`]; or how it failed, for what depends on that.
+    pub(super) fn try_run(
         &mut self,
         name: &'static str,
         target: &str,
-        command: &Command,
-    ) -> Option<Vec<u8>> {
-        let taken = self.run.step(name, target, Ok(command.clone()));
-        taken.inspect_err(|why| tracing::warn!(name, why, "a step of the activation failed")).ok()
+        argv: &[&str],
+        limit: Duration,
+    ) -> Result<Vec<u8>, Failed> {
+        let argv = Argv::try_from(argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>());
+        let command = argv.map_err(|error| error.to_string()).map(|argv| Command {
+            argv,
+            input: Vec::new(),
+            limit,
+            output_cap: READ,
+        });
+        let taken = self.run.try_step(name, target, command);
+        taken.inspect_err(|failed| {
+            tracing::warn!(name, why = failed.why, "a step of the activation failed");
+        })
+    }
+
+    fn take_step(&mut self, name: &'static str, target: &str, command: &Command) {
+        if let Err(why) = self.run.step(name, target, Ok(command.clone())) {
+            tracing::warn!(name, why, "a step of the activation failed");
+        }
     }
 
     /// Runs a command that only looks: it is no action.
@@ -201,34 +220,16 @@ impl Hands<'_> {
 
     /// What the engine cannot know; its gates and the checks are added by it.
     fn facts(&mut self) -> Facts {
-        let shutdown = "/run/systemd/shutdown/scheduled".parse().ok();
-        let shutdown = shutdown.and_then(|path: AbsPath| match self.host.stat(&path) {
-            Ok(_) => Some(true),
-            Err(HostError::NotFound(_)) => Some(false),
-            Err(_) => None,
-        });
         Facts {
             gates: Vec::new(),
             sight: self.sight(true),
             last_head: None,
-            shutdown,
-            other_deadman: self.other_deadman(),
+            shutdown: bystanders::is_shutdown_scheduled(self.host),
+            other_deadman: bystanders::is_deadman_about(self.host, Some(self.activation.id)),
             store: self.room("/nix/store", STORE_ROOM),
             boot: self.room(&self.switching.boot.to_string(), BOOT_ROOM),
             loader: self.loader(),
         }
-    }
-
-    fn other_deadman(&self) -> Option<bool> {
-        let ours = deadman(self.activation.id);
-        let units = self.host.all_units().ok()?;
-        let is_other =
-            |name: &str| name.starts_with("compliance-deadman-") && !name.starts_with(&ours);
-        Some(
-            units.iter().any(|it| {
-                is_other(&it.unit) && !matches!(it.active.as_str(), "inactive" | "failed")
-            }),
-        )
     }
 
     fn room(&self, path: &str, needed: u64) -> Option<Room> {
@@ -237,9 +238,4 @@ impl Hands<'_> {
         let text = String::from_utf8(printed).ok()?;
         Some(Room { free: text.lines().nth(1)?.trim().parse().ok()?, needed })
     }
-}
-
-/// The unit that undoes.
-pub(crate) fn deadman(activation: Id) -> String {
-    format!("compliance-deadman-{activation}")
 }
