@@ -13,6 +13,7 @@ mod health;
 mod limits;
 mod outline;
 mod preflight;
+mod proven;
 mod quarantine;
 mod resume;
 mod sight;
@@ -27,6 +28,8 @@ pub use health::Health;
 pub use limits::{Limits, LimitsError};
 pub use outline::{Changes, Outline};
 pub use preflight::{Facts, Loader, Plan, Room};
+pub(crate) use preflight::{nobody_switches, shutdown};
+pub use proven::Proven;
 pub use quarantine::{QUARANTINE, Quarantine, Quarantined};
 pub use sight::{DeadMan, Decision, Ended, Sight};
 pub use step::step;
@@ -47,7 +50,11 @@ pub struct Activation {
     /// What is to be activated.
     pub target: Target,
     /// How long each part may take.
+    #[serde(deserialize_with = "limits::stored")]
     pub limits: Limits,
+    /// To be over by then, an undo included: whoever wants it allows it so long, from its start.
+    #[serde(default)]
+    pub finish_by: Option<Span>,
     /// Whether it can be switched to while running; set by the plan.
     pub class: Class,
     /// What it is about to do; filled in on the way there.
@@ -58,6 +65,7 @@ pub struct Activation {
     /// When the dead-man acts at the earliest, from when it is about to be armed.
     pub deadman_at: Option<Span>,
     /// Where it stands.
+    #[serde(deserialize_with = "resume::readable")]
     pub phase: Phase,
     /// Since when.
     pub since: Span,
@@ -185,6 +193,8 @@ pub enum Phase {
     },
     /// Over.
     Ended,
+    /// A later release has recorded where it stands, and this one cannot read that.
+    Unreadable,
 }
 
 /// How far the proof is.
@@ -299,7 +309,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    fn new(outcome: Outcome, reason: &str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(outcome: Outcome, reason: &str, detail: impl Into<String>) -> Self {
         Self {
             outcome,
             reason: reason.to_owned(),
@@ -315,9 +325,36 @@ impl Activation {
     /// One that has not begun.
     pub fn new(id: Id, target: Target, limits: Limits, now: Span) -> Self {
         let (class, phase) = (Class::Live, Phase::Preflight);
-        let (before, deadman_at) = (None, None);
+        let (finish_by, before, deadman_at) = (None, None, None);
         let outline = Outline::default();
-        Self { id, target, limits, class, outline, before, deadman_at, phase, since: now }
+        Self {
+            id,
+            target,
+            limits,
+            finish_by,
+            class,
+            outline,
+            before,
+            deadman_at,
+            phase,
+            since: now,
+        }
+    }
+
+    /// Whether it prepares only, and changes nothing on the host: that may take hours, and holds nothing up.
+    pub fn only_prepares(&self) -> bool {
+        matches!(self.phase, Phase::Realising | Phase::Planning)
+    }
+
+    /// How long it may still be prepared, so that enough time is left for all the rest and an undo.
+    pub fn left_to_prepare(&self, now: Span) -> Option<Span> {
+        let until = self.finish_by?.as_millis() - self.limits.needed().as_millis();
+        Some(Span::from_millis(until - now.as_millis()))
+    }
+
+    /// Whether nothing was done to the host so far.
+    pub fn has_done_nothing(&self) -> bool {
+        self.only_prepares() || matches!(self.phase, Phase::Preflight | Phase::Ready)
     }
 
     /// The phase's name, for people and machines.
@@ -333,6 +370,7 @@ impl Activation {
             Phase::Persisting { .. } => "persisting",
             Phase::Staging { .. } => "staging",
             Phase::Rebooting { .. } | Phase::Returned { .. } => "rebooting",
+            Phase::Unreadable => "unreadable",
             Phase::Undoing(_) => "undoing",
             Phase::Leaving { .. } | Phase::Ended => "ending",
         }
@@ -358,6 +396,7 @@ impl Activation {
             Phase::Persisting { .. } => "profile and boot loader".to_owned(),
             Phase::Staging { .. } => "the boot loader to be told".to_owned(),
             Phase::Rebooting { .. } | Phase::Returned { .. } => "the machine to boot".to_owned(),
+            Phase::Unreadable => "a look at which system runs".to_owned(),
             Phase::Undoing(_) => "the system before to run again".to_owned(),
             Phase::Leaving { .. } | Phase::Ended => "the dead-man to be gone".to_owned(),
         }

@@ -12,14 +12,14 @@ use compliance_protocol::clock::TrustedNow;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::{Envelope, Verified};
 use compliance_protocol::gate::Gate;
-use compliance_protocol::name::{JobName, UnitName};
+use compliance_protocol::name::{JobName, StorePath, UnitName};
 use compliance_protocol::order::{Action, Order, Refusal, When, inner_envelope};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::{Trust, TrustError};
 use compliance_protocol::window::Windows;
 use serde_json::Value;
 
-use crate::activation::{Action as Step, Limits, Target};
+use crate::activation::{Action as Step, Limits, Proven, Target};
 use crate::config::{Heal, HealMode};
 use crate::documents::{Machine, Offered, open_for_site};
 use crate::effect::Effect;
@@ -93,8 +93,12 @@ pub struct Circumstances<'a> {
     pub windows: &'a Windows,
     /// There is no room on the disk.
     pub disk_full: bool,
-    /// What is being done, if anything.
+    /// What is being done to the host, if anything.
     pub doing: Option<&'a str>,
+    /// The system that is being activated, even if it is only fetched so far.
+    pub activating: Option<&'a StorePath>,
+    /// The systems that can be gone back to.
+    pub proven: &'a Proven,
     /// The trusted time.
     pub now: TrustedNow,
     /// The machine's clock.
@@ -142,7 +146,7 @@ pub fn order(
                 asked.push(gates::window(about.windows, about.now));
             }
             // Last: it opens by itself within the hour, so it is never the reason beside another.
-            asked.push(gates::busy(about.doing));
+            asked.push(busy(&effect, about));
             Work::Act(decide(effect, asked, about.dry_run))
         }
     })
@@ -194,6 +198,12 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
         }
         Action::RollbackSystem { store_path } => {
             activation(order, about)?;
+            if !about.proven.contains(store_path) {
+                let detail = format!(
+                    "{store_path} was never activated and proven here, so it is not gone back to: order activate_system"
+                );
+                return Err((Refusal::Policy, detail));
+            }
             let system = store_path.clone();
             let (nar_hash, flake, baseline_sha256) = (None, None, None);
             Task::Other(Work::Activate(Target { system, nar_hash, flake, baseline_sha256 }))
@@ -279,8 +289,17 @@ pub fn heal(
     } else if disruptive {
         asked.push(gates::window(about.windows, about.now));
     }
-    asked.extend([gates::space(about.disk_full), gates::busy(about.doing)]);
+    asked.extend([gates::space(about.disk_full), busy(&effect, about)]);
     Some(decide(effect, asked, about.dry_run))
+}
+
+/// Whether something else is being done. A system that is only fetched is in the way of another one, and of a
+/// restart, which would end it; and of nothing else.
+fn busy(effect: &Effect, about: &Circumstances<'_>) -> Gate {
+    let is_in_the_way = matches!(effect, Effect::Reboot | Effect::Activate(_));
+    let fetched = about.activating.filter(|_| is_in_the_way);
+    let fetched = fetched.map(|system| format!("activation of {system}"));
+    gates::busy(about.doing.or(fetched.as_deref()))
 }
 
 /// Permission to take back what was permitted and done, and did not prove itself.

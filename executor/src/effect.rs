@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 mod boot_loader;
+mod bystanders;
 mod firewall;
 mod lock;
 mod nar;
@@ -13,6 +14,8 @@ mod sight;
 mod signatures;
 mod steps;
 mod units;
+
+pub use bystanders::look_around;
 
 use std::path::PathBuf;
 
@@ -91,6 +94,12 @@ impl Effect {
             Self::Activation(step) => step.1.target.system.to_string(),
             Self::LoadFirewall(_) | Self::UndoFirewall(_) => RULESET.to_owned(),
         }
+    }
+
+    /// Whether it only prepares an activation: that may take hours, and is in nobody's way.
+    pub fn prepares(&self) -> bool {
+        let prepares = |action: &Action| matches!(action, Action::Realise | Action::Plan);
+        matches!(self, Self::Activation(step) if prepares(&step.0))
     }
 
     /// Whether what was done must hold for a while before it counts.

@@ -13,6 +13,7 @@ mod outbox;
 mod reboot;
 mod rounds;
 mod status;
+mod systems;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -32,7 +33,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 use compliance_protocol::window::Windows;
 
-use crate::activation::Limits;
+use crate::activation::{Limits, Proven};
 use crate::authorise::{Circumstances, Permit};
 use crate::config::Heal;
 use crate::documents::Machine;
@@ -49,6 +50,8 @@ pub enum Job {
     Round(RoundJob),
     /// Do this to the host, and hand the result to [`Engine::effect_done`].
     Effect(Permit),
+    /// Look whether anybody else is at the machine, and hand the gates to [`Engine::looked_around`].
+    LookAround,
 }
 
 /// A round to be run.
@@ -102,6 +105,7 @@ pub struct Engine {
     baseline: Result<InForce, String>,
     machine: Machine,
     expected_system: Option<StorePath>,
+    proven: Proven,
     windows: Windows,
     heal: Heal,
     limits: Option<Limits>,
@@ -117,6 +121,8 @@ pub struct Engine {
     head: Option<HeadMark>,
     doing: Option<Doing>,
     activating: Option<activation::Activating>,
+    /// What a look around was asked for and has seen, for the restart that waits for it.
+    around: reboot::Around,
     /// Since when each look found the baseline's ruleset in force, by `CLOCK_BOOTTIME`.
     ruleset_since: Option<Span>,
     /// What the next round concludes, since the last could not.
@@ -168,6 +174,7 @@ impl Engine {
             trust: parts.trust,
             baseline: parts.baseline.map(documents::in_force),
             expected_system: ledger.fact(Fact::ExpectedSystem)?,
+            proven: ledger.proven()?,
             machine: parts.machine,
             windows: parts.windows,
             heal: parts.heal,
@@ -182,6 +189,7 @@ impl Engine {
             head: None,
             doing: None,
             activating: None,
+            around: reboot::Around::NotAsked,
             ruleset_since: None,
             unjudged: None,
             looking: Vec::new(),
@@ -352,25 +360,6 @@ impl Engine {
         given.iter().cloned().chain(status_files).collect()
     }
 
-    /// Before any activation of our own, the system that is expected is the one the profile names at the
-    /// first start.
-    fn adopt_system(&mut self, moment: Moment) -> Result<(), LedgerError> {
-        let (None, Some(profile)) = (&self.expected_system, self.machine.profile.clone()) else {
-            return Ok(());
-        };
-        let trigger = Trigger::of(TriggerKind::Boot);
-        let detail = format!(
-            "{profile} is expected from here on: it is the system profile at the first start"
-        );
-        let draft = self.draft(trigger, Outcome::Alert, "system_adopted", detail, moment);
-        self.record(moment, |tx, author| {
-            tx.set_fact(Fact::ExpectedSystem, profile.as_str())?;
-            tx.append(author, draft)
-        })?;
-        self.expected_system = Some(profile);
-        Ok(())
-    }
-
     fn ask_for_round(&mut self, concludes: Vec<IntentId>, moment: Moment) {
         let baseline =
             self.baseline.as_ref().map(|b| Arc::clone(&b.baseline)).map_err(Clone::clone);
@@ -460,23 +449,11 @@ impl Engine {
             disk_full: self.disk_full,
             windows: &self.windows,
             doing,
+            activating: self.activated_system(),
+            proven: &self.proven,
             now: moment.now,
             wall: moment.reading.wall,
         }
-    }
-
-    fn doing_title(&self) -> Option<String> {
-        if let Some(title) = self.activation_title() {
-            return Some(title);
-        }
-        let doing = self.doing.as_ref()?;
-        Some(
-            doing
-                .what
-                .effect
-                .as_ref()
-                .map_or_else(|| "a look".to_owned(), crate::effect::Effect::title),
-        )
     }
 
     fn baseline_sha256(&self) -> Option<Digest> {

@@ -13,7 +13,7 @@ use compliance_protocol::gate::Gate;
 use compliance_protocol::json::JsonError;
 use compliance_protocol::name::{BootId, Id, Site, Tenant};
 use compliance_protocol::order::Order;
-use compliance_protocol::time::Timestamp;
+use compliance_protocol::time::{Span, Timestamp};
 use compliance_signing::PrivateKey;
 use serde_json::{Map, Value};
 
@@ -53,6 +53,18 @@ impl Moment {
     /// The time to write down: the trusted one, else the machine's, which is then flagged.
     pub fn stamp(&self) -> Timestamp {
         self.now.at().unwrap_or(self.reading.wall)
+    }
+
+    /// The moment that was at `at`, by the clocks of this one.
+    #[must_use]
+    pub fn back_at(self, at: Timestamp) -> Self {
+        let ago = self.stamp().since(at);
+        let boottime = Span::from_millis(self.reading.boottime.as_millis() - ago.as_millis());
+        let now = match self.now {
+            TrustedNow::Known { source, .. } => TrustedNow::Known { at, source },
+            unknown @ TrustedNow::Unknown(_) => unknown,
+        };
+        Self { reading: ClockReading { wall: at, boottime, ..self.reading }, now, ..self }
     }
 
     /// The clock as evidence shows it.

@@ -1,5 +1,7 @@
 //! The resident executor: threads around the engine. One thread owns the engine and the ledger; one
-//! observes, one acts, one listens, one waits for signals. They meet in one channel.
+//! observes, one acts, one prepares activations, one listens, one waits for signals. They meet in one channel.
+
+mod hands;
 
 use std::collections::BTreeSet;
 use std::os::unix::net::UnixListener;
@@ -15,8 +17,7 @@ use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::time::Span;
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::authorise::Permit;
-use crate::effect::{Performed, Tools, perform};
+use crate::effect::Tools;
 use crate::engine::{Engine, Job, RoundJob};
 use crate::hints::{Hint, Hints};
 use crate::ledger::LedgerError;
@@ -24,11 +25,12 @@ use crate::load;
 use crate::observe::{Observed, Observer};
 use crate::reserve::Reserve;
 use crate::socket;
+use hands::{Done, Hands};
 
 enum Event {
     Asked(Request, mpsc::Sender<Answer>),
     RoundDone(Box<RoundJob>, Vec<Observed>, System),
-    EffectDone(Performed),
+    Done(Done),
     Hint(Hint),
     Stop,
 }
@@ -68,7 +70,8 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
     watch_signals(events.clone());
     listen(listener, agent_uid, events.clone());
     let rounds = observer(Arc::clone(&host), events.clone());
-    let effects = actor(host, tools, events.clone());
+    let done = events.clone();
+    let hands = Hands::start(&host, &tools, move |it| done.send(Event::Done(it)).is_ok());
     let mut hints = watch_files(engine.watched(&watched), &events);
     systemd::ready();
     tracing::info!("the executor is ready");
@@ -79,11 +82,12 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
         }
         let next = engine.tick(compliance_clock::read())?;
         for job in engine.take_jobs() {
-            // A thread that is gone has panicked, and then this process has ended.
-            let _ = match job {
-                Job::Round(round) => rounds.send(round).is_ok(),
-                Job::Effect(permit) => effects.send(permit).is_ok(),
-            };
+            match job {
+                // A thread that is gone has panicked, and then this process has ended.
+                Job::Round(round) => drop(rounds.send(round)),
+                Job::Effect(permit) => hands.perform(permit),
+                Job::LookAround => hands.look_around(),
+            }
         }
         systemd::alive();
         match inbox.recv_timeout(until(next)) {
@@ -95,8 +99,11 @@ pub fn serve(parts: Parts) -> Result<(), LedgerError> {
                 engine.system_seen(system, &closure_baseline)?;
                 engine.round_done(&round, &observed, compliance_clock::read())?;
             }
-            Ok(Event::EffectDone(performed)) => {
+            Ok(Event::Done(Done::Effect(performed))) => {
                 engine.effect_done(performed, compliance_clock::read())?;
+            }
+            Ok(Event::Done(Done::LookAround(gates))) => {
+                engine.looked_around(gates, compliance_clock::read())?;
             }
             Ok(Event::Hint(hint)) => {
                 drop(hint);
@@ -167,17 +174,4 @@ fn observer(host: Arc<dyn Host>, events: mpsc::Sender<Event>) -> mpsc::Sender<Ro
         }
     });
     rounds
-}
-
-fn actor(host: Arc<dyn Host>, tools: Tools, events: mpsc::Sender<Event>) -> mpsc::Sender<Permit> {
-    let (effects, permits) = mpsc::channel();
-    thread::spawn(move || {
-        for permit in permits {
-            let performed = perform(permit, &*host, &tools, &compliance_clock::boottime);
-            if events.send(Event::EffectDone(performed)).is_err() {
-                break;
-            }
-        }
-    });
-    effects
 }

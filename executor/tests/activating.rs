@@ -9,8 +9,20 @@
 
 #[path = "activating/deadman.rs"]
 mod deadman;
+#[path = "activating/drift.rs"]
+mod drift;
+#[path = "activating/later.rs"]
+mod later;
+#[path = "activating/meanwhile.rs"]
+mod meanwhile;
+#[path = "activating/plan.rs"]
+mod plan;
 #[path = "activating/prepare.rs"]
 mod prepare;
+#[path = "activating/restart.rs"]
+mod restart;
+#[path = "activating/rollback.rs"]
+mod rollback;
 #[path = "activating/trial.rs"]
 mod trial;
 
@@ -499,73 +511,4 @@ fn a_scheduled_shutdown_defers_it_with_one_bundle_until_it_is_over() {
     site.rig.host.remove("/run/systemd/shutdown/scheduled");
     site.minutes(12);
     assert_eq!(site.rig.about(&form), [deferred, outcome(Outcome::Success, "activated")]);
-}
-
-fn reboot() -> OrderForm {
-    OrderForm::new(1, &serde_json::json!({ "type": "reboot" }))
-}
-
-#[test]
-fn a_reboot_is_announced_done_once_and_judged_by_the_boot_that_follows() {
-    let mut site = Site::new();
-    let form = site.order(reboot());
-    assert_eq!(site.rig.because("reboot_announced").len(), 1);
-    assert_eq!(site.rig.about(&form), [], "it is not over before the machine has booted");
-    site.rig.restart();
-    site.rig.settle();
-    assert_eq!(restarts(&site).len(), 1, "a restart of the executor tells it no second time");
-    site.rig.reboot();
-    site.rig.settle();
-    assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "rebooted")]);
-    assert_eq!(restarts(&site).len(), 1);
-}
-
-#[test]
-fn a_machine_that_does_not_go_down_is_not_waited_for_without_end() {
-    let mut site = Site::new();
-    let form = site.order(reboot());
-    site.minutes(9);
-    assert_eq!(site.rig.about(&form), []);
-    site.minutes(2);
-    assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "not_rebooted")]);
-}
-
-#[test]
-fn a_reboot_waits_for_the_window() {
-    let mut site = Site::new();
-    site.rig.pass(Span::from_hours(2));
-    let form = site.order(reboot().issued(site.rig.reading.wall));
-    assert_eq!(site.rig.about(&form), [outcome(Outcome::Deferred, "outside_window")]);
-    assert_eq!(restarts(&site).len(), 0);
-}
-
-#[test]
-fn where_the_policy_says_auto_the_expected_system_is_activated_without_an_order() {
-    let mut site = Site::with(|setup| setup.heal.patching = HealMode::Auto);
-    expect(&mut site, NEXT);
-    site.minutes(1);
-    assert_eq!(site.links(), [NEXT, OLD, OLD]);
-    site.minutes(4);
-    assert_eq!(site.links(), [NEXT, NEXT, NEXT]);
-    let bundle = site.rig.because("activated").pop().unwrap();
-    assert_eq!((bundle.outcome, bundle.trigger.order_id), (Outcome::Success, None));
-}
-
-#[test]
-fn where_it_says_order_it_is_not() {
-    let mut site = Site::new();
-    expect(&mut site, NEXT);
-    site.minutes(2);
-    assert_eq!(site.links(), [OLD, OLD, OLD]);
-    assert!(!site.rig.because("drift").is_empty());
-}
-
-/// Lets that system be the last that was activated and proven, and patching be looked at.
-fn expect(site: &mut Site, system: &str) {
-    let mut ledger = Ledger::join(&site.rig.ledger_path()).unwrap();
-    ledger.commit(|tx| tx.set_fact(Fact::ExpectedSystem, system)).unwrap();
-    drop(ledger);
-    site.rig.restart();
-    // It begins only when the control plane was heard of.
-    site.rig.poll();
 }

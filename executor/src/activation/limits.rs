@@ -1,10 +1,15 @@
 //! How long each part of an activation may take.
 
 use compliance_protocol::time::Span;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// Between the last question and the first effect.
 pub(super) const START_SLACK: Span = Span::from_secs(120);
+
+/// The least that an order has to allow for fetching, and for asking the new system what it would do.
+const PREPARING: Span = Span::from_secs(60);
 
 /// Between the latest end of the proof and the dead-man.
 pub(super) const MARGIN: Span = Span::from_secs(60);
@@ -51,7 +56,7 @@ pub enum LimitsError {
     NothingToProve,
     /// The order allows less time than soak, dead-man and undo may take.
     #[error(
-        "`max_runtime_s` is {given_s}, and with soak, dead-man and undo this takes up to {needed_s} s"
+        "`max_runtime_s` is {given_s}; asking, soak, dead-man and undo may take up to {needed_s} s, and fetching the system comes on top"
     )]
     TooShort {
         /// What the order allows.
@@ -75,9 +80,10 @@ impl Limits {
         Ok(())
     }
 
-    /// Whether an order that allows `max_runtime_s` leaves time for the worst case.
+    /// Whether an order that allows `max_runtime_s` leaves time for the worst case. How long fetching takes,
+    /// nobody knows before: when the system is here, it is asked again.
     pub fn fit(&self, max_runtime_s: u32) -> Result<(), LimitsError> {
-        let needed_s = seconds(self.needed());
+        let needed_s = seconds(self.needed().plus(PREPARING));
         if i64::from(max_runtime_s) < needed_s {
             return Err(LimitsError::TooShort { given_s: max_runtime_s, needed_s });
         }
@@ -110,6 +116,17 @@ impl Limits {
     }
 }
 
+/// Reads limits that were stored, perhaps by a later release: what that knew besides is left out. In a
+/// configuration it would be a mistake.
+pub(super) fn stored<'de, D: Deserializer<'de>>(from: D) -> Result<Limits, D::Error> {
+    let mut read = Value::deserialize(from)?;
+    let known = serde_json::to_value(Limits::default()).map_err(D::Error::custom)?;
+    if let Some(fields) = read.as_object_mut() {
+        fields.retain(|name, _| known.get(name).is_some());
+    }
+    serde_json::from_value(read).map_err(D::Error::custom)
+}
+
 fn seconds(span: Span) -> i64 {
     span.as_millis() / 1000
 }
@@ -136,9 +153,9 @@ mod tests {
     #[test]
     fn an_order_must_leave_time_for_soak_dead_man_and_undo() {
         let limits = Limits::default();
-        assert!(limits.fit(2520).is_ok());
-        let short = limits.fit(2519).unwrap_err();
-        assert_eq!(short, LimitsError::TooShort { given_s: 2519, needed_s: 2520 });
+        assert!(limits.fit(2580).is_ok());
+        let short = limits.fit(2579).unwrap_err();
+        assert_eq!(short, LimitsError::TooShort { given_s: 2579, needed_s: 2580 });
     }
 
     #[test]
@@ -148,5 +165,13 @@ mod tests {
         {
             assert_eq!(nothing.check(), Err(LimitsError::NothingToProve));
         }
+    }
+
+    #[test]
+    fn what_they_do_not_know_is_refused_in_a_configuration_and_left_out_of_what_was_stored() {
+        let json = r#"{ "switch_s": 7, "mood_s": 1 }"#;
+        assert!(serde_json::from_str::<Limits>(json).is_err());
+        let read = stored(&mut serde_json::Deserializer::from_str(json)).unwrap();
+        assert_eq!(read, Limits { switch_s: 7, ..Limits::default() });
     }
 }

@@ -5,7 +5,7 @@ use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, Before, Changes, Class, Ending, Sight};
+use super::{Activation, Before, Changes, Class, Ending, Phase, Sight};
 use crate::gates;
 
 /// A feed head must have been verified within this time, or else a lost connection would be blamed on the
@@ -56,6 +56,8 @@ pub enum Loader {
 pub enum Plan {
     /// It can be switched to in this way, which would change these units.
     Can(Class, Changes),
+    /// Somebody else began to switch the system, so it could not be asked.
+    Busy,
     /// It cannot be switched to, or it would be a mistake.
     Cannot {
         /// Why, for machines.
@@ -72,7 +74,7 @@ pub(super) enum Readiness {
 }
 
 /// Whether `activation` can go on, and if so how things are before it.
-pub(super) fn judge(activation: &Activation, facts: Facts) -> Readiness {
+pub(super) fn judge(activation: &Activation, facts: Facts, now: Span) -> Readiness {
     let mut gates = facts.gates;
     gates.push(switch(&facts.sight, facts.other_deadman));
     gates.push(shutdown(facts.shutdown));
@@ -81,6 +83,10 @@ pub(super) fn judge(activation: &Activation, facts: Facts) -> Readiness {
     gates.push(space("what boots", facts.boot));
     if !gates.iter().all(Gate::is_open) {
         return Readiness::Over(deferred(gates));
+    }
+    let late = has_taken_too_long(activation, now).filter(|_| activation.phase == Phase::Ready);
+    if let Some(ending) = late {
+        return Readiness::Over(ending);
     }
     if activation.class == Class::Reboot && facts.loader != Loader::TriesOnce {
         let detail = "this system has to be booted, and the boot loader cannot try one once";
@@ -101,6 +107,24 @@ pub(super) fn judge(activation: &Activation, facts: Facts) -> Readiness {
     Readiness::Ready(Box::new(Before { system, profile, default, health }))
 }
 
+/// Fetching may have used up the time that it was allowed: what is begun must have enough for an undo. A later
+/// window is no help then, only an order that allows more.
+pub(super) fn has_taken_too_long(activation: &Activation, now: Span) -> Option<Ending> {
+    if activation.left_to_prepare(now)? >= Span::ZERO {
+        return None;
+    }
+    let needed = activation.limits.needed();
+    let detail = format!(
+        "getting the system here took so long that the {needed} which the rest may take are no longer within its max_runtime_s; what was fetched is kept: order it again"
+    );
+    Some(Ending::new(Outcome::Failed, "max_runtime", detail))
+}
+
+/// Not now, because somebody else began to switch.
+pub(super) fn busy_switching() -> Ending {
+    deferred(vec![Gate::closed(GateName::Switch, "somebody is switching the system", None)])
+}
+
 /// Not now, because of the gates that are not open.
 pub(super) fn deferred(gates: Vec<Gate>) -> Ending {
     let closed = gates.iter().filter(|gate| !gate.is_open()).map(|gate| gate.why.as_str());
@@ -113,21 +137,33 @@ pub(super) fn deferred(gates: Vec<Gate>) -> Ending {
 /// Whether nobody else is at it, and all can be seen that has to be judged later.
 fn switch(sight: &Sight, other_deadman: Option<bool>) -> Gate {
     let unknown = |what: &str| Gate::unknown(GateName::Switch, format!("{what} cannot be seen"));
-    let closed = |why: &str| Gate::closed(GateName::Switch, why, None);
-    match (sight.switching, other_deadman) {
-        (None, _) => unknown("whether somebody is switching the system"),
-        (_, None) => unknown("whether an earlier activation is still being undone"),
-        (Some(true), _) => closed("somebody is switching the system"),
-        (_, Some(true)) => closed("the dead-man of an earlier activation is still about"),
+    match nobody_switches(sight.switching, other_deadman) {
+        gate if !gate.is_open() => gate,
         _ if sight.running.is_none() => unknown("which system runs"),
         _ if sight.profile.is_none() => unknown("which system the profile names"),
         _ if sight.default.is_none() => unknown("which system boots by default"),
         _ if sight.health.is_none() => unknown("what is wrong already"),
-        _ => Gate::open(GateName::Switch, "nobody is switching the system"),
+        gate => gate,
     }
 }
 
-fn shutdown(shutdown: Option<bool>) -> Gate {
+/// Whether nobody else is switching the system, or is about to.
+pub(crate) fn nobody_switches(switching: Option<bool>, deadman: Option<bool>) -> Gate {
+    let unknown = |what: &str| Gate::unknown(GateName::Switch, format!("{what} cannot be seen"));
+    let closed = |why: &str| Gate::closed(GateName::Switch, why, None);
+    match (switching, deadman) {
+        (None, _) => unknown("whether somebody is switching the system"),
+        (_, None) => unknown("whether an earlier activation is still being undone"),
+        (Some(true), _) => closed("somebody is switching the system"),
+        (_, Some(true)) => closed("the dead-man of an earlier activation is still about"),
+        (Some(false), Some(false)) => {
+            Gate::open(GateName::Switch, "nobody is switching the system")
+        }
+    }
+}
+
+/// Whether the machine is not about to go down.
+pub(crate) fn shutdown(shutdown: Option<bool>) -> Gate {
     match shutdown {
         None => Gate::unknown(GateName::Shutdown, "whether a shutdown is scheduled is not known"),
         Some(true) => Gate::closed(GateName::Shutdown, "a shutdown is scheduled", None),
@@ -205,7 +241,7 @@ mod tests {
     fn ending(class: Class, change: impl FnOnce(&mut Facts)) -> Option<(Outcome, String)> {
         let mut facts = facts();
         change(&mut facts);
-        match judge(&Activation { class, ..activation() }, facts) {
+        match judge(&Activation { class, ..activation() }, facts, Span::ZERO) {
             Readiness::Over(ending) => Some((ending.outcome, ending.reason)),
             Readiness::Ready(before) => {
                 assert_eq!((&before.system, &before.default), (&system("old"), &system("old")));
@@ -265,5 +301,23 @@ mod tests {
         };
         let already = Some((Outcome::Success, "already_active".to_owned()));
         assert_eq!(ending(Class::Live, everywhere), already);
+    }
+
+    #[test]
+    fn when_it_is_here_there_must_be_time_left_for_an_undo() {
+        let needed = Limits::default().needed();
+        let reason = |phase: Phase, left: Span| {
+            let finish_by = Some(left);
+            let activation = Activation { finish_by, phase, ..activation() };
+            match judge(&activation, facts(), Span::ZERO) {
+                Readiness::Over(ending) => Some((ending.outcome, ending.reason)),
+                Readiness::Ready(_) => None,
+            }
+        };
+        let short = Span::from_millis(needed.as_millis() - 1);
+        let over = Some((Outcome::Failed, "max_runtime".to_owned()));
+        assert_eq!(reason(Phase::Ready, short), over);
+        assert_eq!(reason(Phase::Ready, needed), None);
+        assert_eq!(reason(Phase::Preflight, short), None, "it was asked when it was ordered");
     }
 }

@@ -1,8 +1,10 @@
 //! After a start of the executor: in the same boot it looks and goes on; after a boot it asks which system
-//! came up.
+//! came up. What a later release recorded, and a rollback gave to this one to read, is gone back from.
 
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::time::Span;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::step::{PERSIST, POLL, wait};
 use super::{Action, Activation, Before, Class, Ending, Phase, Proof, Sight, Undo, Why};
@@ -14,8 +16,12 @@ impl Activation {
     pub(super) fn resume(&mut self, same_boot: bool, now: Span) -> Action {
         let trial = self.class == Class::Reboot;
         match &self.phase {
-            Phase::Preflight | Phase::Realising | Phase::Planning | Phase::Ready => {
-                self.end(interrupted(), now)
+            _ if self.has_done_nothing() && same_boot => self.question(),
+            _ if self.has_done_nothing() => self.end(interrupted(), now),
+            Phase::Unreadable if self.before.is_none() => self.end(interrupted(), now),
+            Phase::Unreadable if same_boot => {
+                self.enter(Phase::Unreadable, now);
+                self.question()
             }
             Phase::Leaving { ending, .. } if !same_boot => {
                 let ending = ending.clone();
@@ -80,6 +86,7 @@ impl Activation {
             return self.undone_by_boot(why(was), touched(was) || self.class == Class::Reboot, now);
         }
         match was {
+            Phase::Unreadable if *running == self.target.system => self.go_back_unread(now),
             // The power may have failed when the boot loader was told, and before that was on record.
             Phase::Staging { .. } | Phase::Rebooting { .. } if *running == self.target.system => {
                 self.tried(now)
@@ -101,10 +108,39 @@ impl Activation {
             _ => self.superseded(now),
         }
     }
+
+    /// How far it was cannot be read; which system runs can be seen.
+    pub(super) fn unreadable(&mut self, sight: &Sight, before: &Before, now: Span) -> Action {
+        match &sight.running {
+            None if now < self.since.plus(SEEN) => wait(now, POLL),
+            None => {
+                let detail = "a later release began it, and it cannot be seen which system runs";
+                self.end(Ending::new(Outcome::Failed, "interrupted", detail), now)
+            }
+            Some(running) if *running == before.system && self.class == Class::Reboot => {
+                self.undone_by_boot(Why::Interrupted, true, now)
+            }
+            // Units of the system before may have been stopped half-way: it is switched to also where it runs.
+            Some(running) if [&before.system, &self.target.system].contains(&running) => {
+                self.go_back_unread(now)
+            }
+            Some(_) => self.superseded(now),
+        }
+    }
+}
+
+/// Reads a phase that a later release may have recorded.
+pub(super) fn readable<'de, D: Deserializer<'de>>(from: D) -> Result<Phase, D::Error> {
+    let recorded = Value::deserialize(from)?;
+    Ok(serde_json::from_value(recorded).unwrap_or_else(|error| {
+        tracing::warn!(%error, "where an activation stands cannot be read: it is gone back from");
+        Phase::Unreadable
+    }))
 }
 
 fn interrupted() -> Ending {
-    let detail = "the executor was interrupted before anything was done; order it again";
+    let detail =
+        "it was interrupted before anything was done to the running system; order it again";
     Ending::new(Outcome::Failed, "interrupted", detail)
 }
 
@@ -123,7 +159,7 @@ fn why(was: &Phase) -> Why {
 /// Whether profile or boot loader may have been touched.
 fn touched(was: &Phase) -> bool {
     match was {
-        Phase::Persisting { .. } => true,
+        Phase::Persisting { .. } | Phase::Unreadable => true,
         Phase::Undoing(Undo { touched, .. }) => *touched,
         _ => false,
     }

@@ -64,7 +64,7 @@ impl Activation {
             // Only what is in the store tells how much of it is to boot.
             _ => self.outline.boot = facts.boot,
         }
-        let ready = match (&self.phase, preflight::judge(self, facts)) {
+        let ready = match (&self.phase, preflight::judge(self, facts, now)) {
             (_, Readiness::Over(ending)) => return self.end(ending, now),
             (Phase::Preflight, Readiness::Ready(_)) => {
                 self.enter(Phase::Realising, now);
@@ -91,7 +91,11 @@ impl Activation {
             return self.question();
         }
         match result {
-            Err(why) => self.end(Ending::new(Outcome::Failed, "not_realised", why), now),
+            Err(why) => {
+                let not_here = Ending::new(Outcome::Failed, "not_realised", why);
+                let ending = preflight::has_taken_too_long(self, now).unwrap_or(not_here);
+                self.end(ending, now)
+            }
             Ok(path) if path != self.target.system => {
                 let detail = format!("the order names {} and {path} was built", self.target.system);
                 self.end(Ending::new(Outcome::Failed, "other_store_path", detail), now)
@@ -106,6 +110,7 @@ impl Activation {
     fn planned(&mut self, plan: Plan, now: Span) -> Action {
         match plan {
             _ if self.phase != Phase::Planning => self.question(),
+            Plan::Busy => self.end(preflight::busy_switching(), now),
             Plan::Cannot { reason, detail } => {
                 self.end(Ending::new(Outcome::Failed, reason, detail), now)
             }
@@ -133,6 +138,7 @@ impl Activation {
             }
             Phase::Rebooting { until } => self.rebooting(until, now),
             Phase::Returned { was, until } => self.returned(sight, &before, &was, until, now),
+            Phase::Unreadable => self.unreadable(sight, &before, now),
             Phase::Undoing(undo) => self.undoing(sight, &before, undo, now),
             Phase::Leaving { ending, tries, until } => {
                 self.leaving(sight, ending, tries, until, now)

@@ -182,6 +182,12 @@ impl Activation {
         self.begin_undo(why, (true, true, touched), now)
     }
 
+    /// Goes back from where nobody knows: profile and boot loader may have been touched, and what is decided
+    /// about it was for another release to say.
+    pub(super) fn go_back_unread(&mut self, now: Span) -> Action {
+        self.begin_undo(Why::Interrupted, (true, false, true), now)
+    }
+
     fn begin_undo(
         &mut self,
         why: Why,

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use compliance_checks::Host;
 use compliance_checks::command::{Argv, Command, Output};
-use compliance_checks::{Host, HostError};
-use compliance_protocol::name::{AbsPath, Id, StorePath};
+use compliance_protocol::name::StorePath;
 use compliance_protocol::time::Span;
 
 use super::Performed;
+use super::bystanders::{self, deadman};
 use super::realise::BY_DAEMON;
-use super::steps::{OUTPUT_CAP, Run};
+use super::steps::{Failed, OUTPUT_CAP, Run};
 use crate::activation::{Action, Activation, Decision, Event, Facts, Which};
 use crate::config::Switching;
 use crate::decision;
@@ -149,7 +150,15 @@ impl Hands<'_> {
         decided.inspect_err(|error| tracing::error!(%error, "the decision cannot be written")).ok()
     }
 
-    fn systemctl(&mut self, name: &'static str, arguments: &[&str]) {
+    /// How many seconds a preparation may take: so many, or until no time would be left for the rest.
+    pub(super) fn may_prepare_s(&self, at_most: u64) -> u64 {
+        let left = self.activation.left_to_prepare(self.run.now());
+        left.map_or(at_most, |left| {
+            u64::try_from(left.as_millis() / 1000).unwrap_or(0).min(at_most)
+        })
+    }
+
+    pub(super) fn systemctl(&mut self, name: &'static str, arguments: &[&str]) {
         let tool = self.switching.systemctl.to_string();
         let argv: Vec<&str> =
             std::iter::once(tool.as_str()).chain(arguments.iter().copied()).collect();
@@ -165,17 +174,35 @@ impl Hands<'_> {
         argv: &[&str],
         limit: Duration,
     ) -> Option<Vec<u8>> {
-        self.take_step(name, target, &command(argv, limit)?).map(|output| output.stdout)
+        self.try_run(name, target, argv, limit).ok().map(|output| output.stdout)
     }
 
+    /// As [`Hands::run`], with all that it printed; or how it failed, for what depends on that.
+    pub(super) fn try_run(
+        &mut self,
+        name: &'static str,
+        target: &str,
+        argv: &[&str],
+        limit: Duration,
+    ) -> Result<Output, Failed> {
+        let command = command(argv, limit).ok_or_else(|| format!("{argv:?} cannot be run"));
+        let taken = self.run.try_step(name, target, command);
+        taken.inspect_err(|failed| {
+            tracing::warn!(name, why = failed.why, "a step of the activation failed");
+        })
+    }
+
+    /// As [`Hands::run`], and only whether it went well.
     pub(super) fn take_step(
         &mut self,
         name: &'static str,
         target: &str,
         command: &Command,
-    ) -> Option<Output> {
-        let taken = self.run.step_output(name, target, Ok(command.clone()));
-        taken.inspect_err(|why| tracing::warn!(name, why, "a step of the activation failed")).ok()
+    ) -> bool {
+        let taken = self.run.step(name, target, Ok(command.clone()));
+        taken
+            .inspect_err(|why| tracing::warn!(name, why, "a step of the activation failed"))
+            .is_ok()
     }
 
     /// Runs a command that only looks: it is no action.
@@ -191,34 +218,16 @@ impl Hands<'_> {
 
     /// What the engine cannot know; its gates and the checks are added by it.
     fn facts(&mut self) -> Facts {
-        let shutdown = "/run/systemd/shutdown/scheduled".parse().ok();
-        let shutdown = shutdown.and_then(|path: AbsPath| match self.host.stat(&path) {
-            Ok(_) => Some(true),
-            Err(HostError::NotFound(_)) => Some(false),
-            Err(_) => None,
-        });
         Facts {
             gates: Vec::new(),
             sight: self.sight(true),
             last_head: None,
-            shutdown,
-            other_deadman: self.other_deadman(),
+            shutdown: bystanders::is_shutdown_scheduled(self.host),
+            other_deadman: bystanders::is_deadman_about(self.host, Some(self.activation.id)),
             store: self.store_room(),
             boot: self.boot_room(),
             loader: self.loader(),
         }
-    }
-
-    fn other_deadman(&self) -> Option<bool> {
-        let ours = deadman(self.activation.id);
-        let units = self.host.all_units().ok()?;
-        let is_other =
-            |name: &str| name.starts_with("compliance-deadman-") && !name.starts_with(&ours);
-        Some(
-            units.iter().any(|it| {
-                is_other(&it.unit) && !matches!(it.active.as_str(), "inactive" | "failed")
-            }),
-        )
     }
 }
 
@@ -227,9 +236,4 @@ pub(super) fn command(argv: &[&str], limit: Duration) -> Option<Command> {
     let argv = argv.iter().map(|&part| part.to_owned()).collect::<Vec<_>>();
     let argv = Argv::try_from(argv).ok()?;
     Some(Command { argv, input: Vec::new(), limit, output_cap: OUTPUT_CAP })
-}
-
-/// The unit that undoes.
-pub(crate) fn deadman(activation: Id) -> String {
-    format!("compliance-deadman-{activation}")
 }

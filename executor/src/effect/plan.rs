@@ -6,7 +6,8 @@ use compliance_checks::HostError;
 use compliance_protocol::name::AbsPath;
 use serde_json::{Map, Value};
 
-use super::activation::{Hands, command};
+use super::activation::Hands;
+use super::bystanders;
 use crate::activation::{Changes, Class, Plan};
 use crate::guard::UNIT as GUARD;
 
@@ -16,9 +17,28 @@ const ASKING: Duration = Duration::from_mins(5);
 /// The most that is read of a file.
 const READ: usize = 1024 * 1024;
 
+/// What `switch-to-configuration` ends with while somebody else holds its lock.
+const LOCKED: i32 = 11;
+
+/// What it ends with when the first process of the machine would have to be another one.
+const HAS_TO_BOOT: i32 = 100;
+
 /// What must be the same for a system to be switched to without a boot: as links, and as contents.
 const LINKS: [&str; 3] = ["kernel", "initrd", "kernel-modules"];
 const CONTENTS: [&str; 2] = ["kernel-params", "init-interface-version"];
+
+/// What the new system is asked, and why an activation ends when it says no.
+#[derive(Clone, Copy)]
+struct Question {
+    verb: &'static str,
+    step: &'static str,
+    reason: &'static str,
+}
+
+/// With what forbids a switch while running, so that it is asked only where that is to be done.
+const CHECK: Question = Question { verb: "check", step: "switch_check", reason: "check_failed" };
+const DRY_ACTIVATE: Question =
+    Question { verb: "dry-activate", step: "dry_activate", reason: "dry_activate_failed" };
 
 impl Hands<'_> {
     pub(super) fn plan(&mut self) -> Plan {
@@ -34,6 +54,11 @@ impl Hands<'_> {
                 None => return cannot(reason, format!("{system}/{name} cannot be seen")),
             }
         }
+        // Before anything is asked: what has to be booted may say no to being switched to.
+        let class = match self.class_of(&system) {
+            Ok(class) => class,
+            Err(plan) => return plan,
+        };
         // What follows runs programs of it, as root.
         if let Err(why) = self.check_signatures() {
             return cannot("not_signed", why);
@@ -41,31 +66,44 @@ impl Hands<'_> {
         if let Err(why) = self.root_running() {
             return cannot("not_rooted", why);
         }
-        let program = format!("{system}/bin/switch-to-configuration");
-        let mut printed = Vec::new();
-        for (verb, name, reason) in [
-            ("check", "switch_check", "check_failed"),
-            ("dry-activate", "dry_activate", "dry_activate_failed"),
-        ] {
-            let command = command(&[&program, verb], ASKING);
-            match command.and_then(|command| self.take_step(name, &system, &command)) {
-                Some(output) => printed = output.stderr,
-                None => return cannot(reason, format!("{system} fails its own `{verb}`")),
-            }
+        if class == Class::Live
+            && let Err(refusal) = self.ask_target(CHECK, class)
+        {
+            return refusal;
         }
-        let units = Changes::told(&printed);
-        match self.needs_boot(&system) {
-            Some(true) => match self.is_there(&format!("{system}/etc/systemd/system/{GUARD}")) {
-                Some(true) => Plan::Can(Class::Reboot, units),
-                _ => cannot(
-                    "no_guard_inside",
-                    format!("{system} has to be booted and has no {GUARD}"),
-                ),
-            },
-            Some(false) => Plan::Can(Class::Live, units),
-            None => {
-                cannot("class_unknown", format!("whether {system} has to be booted is not known"))
+        match self.ask_target(DRY_ACTIVATE, class) {
+            Ok(printed) => Plan::Can(class, Changes::told(&printed)),
+            Err(refusal) => refusal,
+        }
+    }
+
+    fn class_of(&self, system: &str) -> Result<Class, Plan> {
+        let guard = format!("{system}/etc/systemd/system/{GUARD}");
+        let (reason, detail) = match self.needs_boot(system) {
+            Some(false) => return Ok(Class::Live),
+            Some(true) if self.is_there(&guard) == Some(true) => return Ok(Class::Reboot),
+            Some(true) => {
+                ("no_guard_inside", format!("{system} has to be booted and has no {GUARD}"))
             }
+            None => ("class_unknown", format!("whether {system} has to be booted is not known")),
+        };
+        Err(Plan::Cannot { reason, detail })
+    }
+
+    /// Has the target say what it would do. While somebody else switches, it cannot be asked.
+    fn ask_target(&mut self, question: Question, class: Class) -> Result<Vec<u8>, Plan> {
+        let system = self.activation.target.system.to_string();
+        let program = format!("{system}/bin/switch-to-configuration");
+        let Question { verb, step, reason } = question;
+        let failed = match self.try_run(step, &system, &[&program, verb], ASKING) {
+            Ok(output) => return Ok(output.stderr),
+            Err(failed) => failed,
+        };
+        match failed.code {
+            Some(HAS_TO_BOOT) if class == Class::Reboot => Ok(Vec::new()),
+            Some(LOCKED) => Err(Plan::Busy),
+            _ if bystanders::is_switching(self.host) != Some(false) => Err(Plan::Busy),
+            _ => Err(Plan::Cannot { reason, detail: format!("{system} fails its own `{verb}`") }),
         }
     }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use compliance_protocol::name::{AbsPath, StorePath, UnitName};
+use compliance_protocol::name::{AbsPath, StorePath};
 
-use super::activation::{Hands, deadman};
+use super::activation::Hands;
+use super::bystanders::{self, deadman};
 use crate::activation::{DeadMan, Health, Phase, Sight};
 use crate::{decision, switched};
 
@@ -45,17 +46,12 @@ impl Hands<'_> {
         !matches!(self.activation.phase, Phase::Undoing(_)) || sight.running.as_ref() == before
     }
 
-    /// By the unit that `nixos-rebuild` switches in, and by the lock of the switch itself.
     fn is_switching(&self) -> Option<bool> {
-        let unit = "nixos-rebuild-switch-to-configuration.service";
-        let busy = !matches!(self.unit(unit)?.as_str(), "inactive" | "failed");
-        Some(busy || super::lock::is_held(self.host, "/run/nixos/switch-to-configuration.lock")?)
+        bystanders::is_switching(self.host)
     }
 
     fn unit(&self, name: &str) -> Option<String> {
-        let name: UnitName = name.parse().ok()?;
-        let units = self.host.units(std::slice::from_ref(&name)).ok()?;
-        units.into_iter().find(|unit| unit.unit == name.as_str()).map(|unit| unit.active)
+        bystanders::unit(self.host, name)
     }
 
     fn deadman(&self) -> Option<DeadMan> {

@@ -40,7 +40,7 @@ impl Hands<'_> {
             ..verify
         };
         let verified = self.take_step("verify_signatures", target.as_str(), &verify);
-        verified.map(drop).ok_or_else(|| {
+        verified.then_some(()).ok_or_else(|| {
             format!(
                 "{target} brings paths that nobody signed whom this machine trusts: `nix store verify --recursive --no-contents {target}` names them"
             )

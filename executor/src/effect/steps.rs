@@ -29,6 +29,11 @@ impl<'a> Run<'a> {
         self.host
     }
 
+    /// The time by `CLOCK_BOOTTIME`.
+    pub(super) fn now(&self) -> Span {
+        (self.uptime)()
+    }
+
     /// Takes the step that `command` is, about `target`: what it printed on stdout, or why it failed.
     pub(super) fn step(
         &mut self,
@@ -36,16 +41,18 @@ impl<'a> Run<'a> {
         target: &str,
         command: Result<Command, String>,
     ) -> Result<Vec<u8>, String> {
-        self.step_output(name, target, command).map(|output| output.stdout)
+        self.try_step(name, target, command)
+            .map(|output| output.stdout)
+            .map_err(|failed| failed.why)
     }
 
-    /// The same, and all that it printed.
-    pub(super) fn step_output(
+    /// As [`Run::step`], with all that it printed, or the exit code of what failed.
+    pub(super) fn try_step(
         &mut self,
         name: &str,
         target: &str,
         command: Result<Command, String>,
-    ) -> Result<Output, String> {
+    ) -> Result<Output, Failed> {
         let started = (self.uptime)();
         let ended = command.map(|command| self.host.run(&command));
         let lasted = (self.uptime)().as_millis() - started.as_millis();
@@ -67,10 +74,19 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How a step failed.
+#[derive(Debug)]
+pub(super) struct Failed {
+    /// Why, in one sentence.
+    pub(super) why: String,
+    /// The program's exit code, if it ended by itself.
+    pub(super) code: Option<i32>,
+}
+
 type Ended = Result<Result<Output, HostError>, String>;
 
-fn judge(name: &str, target: &str, ended: Ended) -> (StepResult, Vec<u8>, Result<Output, String>) {
-    let failed = |why: String| (StepResult::Failed, Vec::new(), Err(why));
+fn judge(name: &str, target: &str, ended: Ended) -> (StepResult, Vec<u8>, Result<Output, Failed>) {
+    let unended = |result, why: String| (result, Vec::new(), Err(Failed { why, code: None }));
     match ended {
         Ok(Ok(output)) => {
             let text = [output.stdout.as_slice(), &output.stderr].concat();
@@ -78,18 +94,18 @@ fn judge(name: &str, target: &str, ended: Ended) -> (StepResult, Vec<u8>, Result
                 Some(0) => (StepResult::Done, text, Ok(output)),
                 Some(code) => {
                     let why = format!("{name} of {target} ended with code {code}");
-                    (StepResult::Failed, text, Err(why))
+                    (StepResult::Failed, text, Err(Failed { why, code: Some(code) }))
                 }
                 None => {
                     let why = format!("{name} of {target} was ended by a signal");
-                    (StepResult::Failed, text, Err(why))
+                    (StepResult::Failed, text, Err(Failed { why, code: None }))
                 }
             }
         }
         Ok(Err(error @ HostError::TimedOut { .. })) => {
-            (StepResult::TimedOut, Vec::new(), Err(error.about(target).to_string()))
+            unended(StepResult::TimedOut, error.about(target).to_string())
         }
-        Ok(Err(error)) => failed(error.about(target).to_string()),
-        Err(why) => failed(why),
+        Ok(Err(error)) => unended(StepResult::Failed, error.about(target).to_string()),
+        Err(why) => unended(StepResult::Failed, why),
     }
 }

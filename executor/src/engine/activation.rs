@@ -4,7 +4,8 @@ use compliance_checks::CheckId;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Outcome, Rollback};
 use compliance_protocol::gate::Gate;
-use compliance_protocol::order::{Refusal, When};
+use compliance_protocol::name::StorePath;
+use compliance_protocol::order::{Order, Refusal, When};
 use compliance_protocol::status::ActivationStatus;
 use compliance_protocol::time::Span;
 use serde_json::{Map, Value, json};
@@ -30,8 +31,6 @@ pub(super) struct Activating {
     half_seen: Option<Event>,
     /// Nothing is done before then.
     wait_until: Option<Span>,
-    /// The window does not count: an order with the signatures for that says so.
-    now: bool,
     /// What was seen last.
     post: Map<String, Value>,
 }
@@ -44,7 +43,7 @@ impl Engine {
     pub(super) fn start_activation(
         &mut self,
         row: &OrderRow,
-        when: When,
+        order: &Order,
         target: Target,
         moment: Moment,
     ) -> Result<(), LedgerError> {
@@ -56,9 +55,10 @@ impl Engine {
                 format!("baseline {sha256} is not here for that system: update_baseline brings it");
             return self.refuse_order(row, Refusal::BadParameter, why, moment);
         }
-        let doing = self.doing_title();
-        let mut gates = self.activation_gates(&target, limits, when == When::Now, moment)?;
-        gates.push(gates::busy(doing.as_deref()));
+        let under_way = self.under_way();
+        let overrides_window = order.when == When::Now;
+        let mut gates = self.activation_gates(&target, limits, overrides_window, moment)?;
+        gates.push(gates::busy(under_way.as_deref()));
         if !gates.iter().all(Gate::is_open) {
             return self.hold(row, gates, moment);
         }
@@ -73,33 +73,49 @@ impl Engine {
         }
         let mut intent = self.intent(IntentTrigger::from(row), None, None, gates, moment);
         intent.subject = target.system.to_string();
-        self.begin_activation(intent, target, Some(row), when == When::Now, moment)
+        intent.overrides_window = overrides_window;
+        let max_runtime = Span::from_secs(order.max_runtime_s.into());
+        self.begin_activation(intent, target, Some(row), max_runtime, moment)
+    }
+
+    /// Begins an activation without an order: it may take as long as the longest order.
+    pub(super) fn heal_by_activation(
+        &mut self,
+        intent: Intent,
+        target: Target,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        self.begin_activation(intent, target, None, Span::from_hours(24), moment)
     }
 
     /// Puts it on disk, and begins.
-    pub(super) fn begin_activation(
+    fn begin_activation(
         &mut self,
         mut intent: Intent,
         target: Target,
         order: Option<&OrderRow>,
-        now: bool,
+        max_runtime: Span,
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let Some(limits) = self.limits else { return Ok(()) };
         let id = self.fresh_id(moment);
+        let started = moment.reading.boottime;
+        let finish_by = Some(started.plus(max_runtime));
         intent.effect = None;
-        intent.activation = Some(Activation::new(id, target, limits, moment.reading.boottime));
+        intent.activation =
+            Some(Activation { finish_by, ..Activation::new(id, target, limits, started) });
         let id = self.record(moment, |tx, _| {
             if let Some(row) = order {
                 tx.set_order(row.epoch, row.sequence, OrderState::Started)?;
             }
             tx.open_intent(&intent)
         })?;
-        self.activating = Some(Activating::new(id, intent, now, moment));
+        self.activating = Some(Activating::new(id, intent, moment));
         self.drive(Event::Begin, moment)
     }
 
-    /// Takes up the activation that was under way when the executor stopped.
+    /// Takes up the activation that was under way when the executor stopped. What nobody can look at any more,
+    /// or what was only prepared and is a dry run now, ends here.
     pub(super) fn resume_activation(
         &mut self,
         intent: IntentId,
@@ -107,8 +123,17 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let same_boot = what.boot_id == self.author.boot_id;
-        self.activating = Some(Activating::new(intent, what, false, moment));
-        self.drive(Event::Restarted { same_boot }, moment)
+        let prepared = what.activation.as_ref().is_some_and(Activation::has_done_nothing);
+        let started = moment.back_at(what.started_at);
+        self.activating = Some(Activating::new(intent, what, started));
+        let why = match self.limits {
+            None => "the configuration has no [activation] any more: look at the machine",
+            Some(_) if self.dry_run && prepared => {
+                "it was interrupted before anything was done, and this is a dry run now"
+            }
+            Some(_) => return self.drive(Event::Restarted { same_boot }, moment),
+        };
+        self.end_activation(&Ending::new(Outcome::Failed, "interrupted", why), moment)
     }
 
     /// A step has ended.
@@ -156,12 +181,11 @@ impl Engine {
         let Some(mut event) = activating.half_seen.take() else { return Ok(()) };
         let reports: Vec<_> = observed.iter().map(Observed::report).collect();
         let checks = Health::of_checks(&reports);
-        let now = activating.now;
         match &mut event {
             Event::Seen(sight) => add_health(sight, checks),
             Event::Facts(facts) => {
                 add_health(&mut facts.sight, checks);
-                self.complete(facts, now, moment)?;
+                self.complete(facts, moment)?;
             }
             _ => {}
         }
@@ -194,15 +218,28 @@ impl Engine {
         if self.activating.is_none() { Ok(()) } else { self.drive(Event::Head { asked }, moment) }
     }
 
+    fn activation(&self) -> Option<&Activation> {
+        self.activating.as_ref()?.what.activation.as_ref()
+    }
+
+    /// The system that is being activated.
+    pub(super) fn activated_system(&self) -> Option<&StorePath> {
+        self.activation().map(|activation| &activation.target.system)
+    }
+
     /// What is being activated.
     pub(super) fn activation_title(&self) -> Option<String> {
-        let activation = self.activating.as_ref()?.what.activation.as_ref()?;
-        Some(format!("activation of {}", activation.target.system))
+        self.activated_system().map(|system| format!("activation of {system}"))
+    }
+
+    /// Whether it is only prepared so far, which may take hours and is in no heal's way.
+    pub(super) fn only_prepares(&self) -> bool {
+        self.activation().is_some_and(Activation::only_prepares)
     }
 
     /// How far it is.
     pub(super) fn activation_status(&self, moment: Moment) -> Option<ActivationStatus> {
-        let activation = self.activating.as_ref()?.what.activation.as_ref()?;
+        let activation = self.activation()?;
         let boottime = moment.reading.boottime.as_millis();
         let at = |then: Span| moment.stamp().plus(Span::from_millis(then.as_millis() - boottime));
         Some(ActivationStatus {
@@ -247,11 +284,11 @@ impl Engine {
         &self,
         target: &Target,
         limits: Limits,
-        now: bool,
+        overrides_window: bool,
         moment: Moment,
     ) -> Result<Vec<Gate>, LedgerError> {
         let mut gates = vec![gates::clock(moment.now), gates::space(self.disk_full)];
-        if !now {
+        if !overrides_window {
             gates.push(gates::window_for(&self.windows, moment.now, limits.needed()));
         }
         let quarantine: Quarantine = self.ledger.fact(Fact::Quarantine)?.unwrap_or_default();
@@ -259,12 +296,16 @@ impl Engine {
         Ok(gates)
     }
 
-    /// Adds what only the engine knows.
-    fn complete(&self, facts: &mut Facts, now: bool, moment: Moment) -> Result<(), LedgerError> {
-        let activating = self.activating.as_ref().and_then(|it| it.what.activation.as_ref());
-        if let Some(Activation { target, limits, .. }) = activating {
-            facts.gates = self.activation_gates(target, *limits, now, moment)?;
+    /// Adds what only the engine knows. While it was only prepared, a heal may have begun, or a pause.
+    fn complete(&self, facts: &mut Facts, moment: Moment) -> Result<(), LedgerError> {
+        let Some(Activating { what, .. }) = &self.activating else { return Ok(()) };
+        let Some(Activation { target, limits, .. }) = &what.activation else { return Ok(()) };
+        facts.gates = self.activation_gates(target, *limits, what.overrides_window, moment)?;
+        if what.trigger == IntentTrigger::Drift {
+            let until = self.ledger.fact(Fact::PauseUntil)?;
+            facts.gates.push(gates::pause(until, moment.stamp()));
         }
+        facts.gates.push(gates::busy(self.heal_title().as_deref()));
         let boottime = moment.reading.boottime.as_millis();
         let age = |mark: &_| {
             let compliance_protocol::clock::HeadMark { ticket_boottime, .. } = mark;
@@ -300,29 +341,34 @@ impl Engine {
             .map_err(|_| LedgerError::Unreadable("quarantine"))?;
         let persisted = ending.outcome == Outcome::Success;
         let known = self.is_held_for(&what.trigger, ending)?;
-        self.record(moment, |tx, author| {
+        let proven = self.record(moment, |tx, author| {
             tx.close_intent(intent)?;
             if ending.quarantine {
                 tx.set_fact(Fact::Quarantine, &quarantine)?;
             }
-            if persisted {
-                tx.set_fact(Fact::ExpectedSystem, system.as_str())?;
+            match what.trigger {
+                IntentTrigger::Drift => {
+                    let attempt = Attempt { at: now, healed: persisted };
+                    tx.count_attempt(&attempt_key(CheckId::Patching, &what.subject), attempt)?;
+                }
+                IntentTrigger::Order { epoch, sequence, .. }
+                    if ending.outcome == Outcome::Deferred =>
+                {
+                    tx.set_order(epoch, sequence, OrderState::Waiting)?;
+                    tx.hold_order(epoch, sequence, &ending.reason, retry_after)?;
+                }
+                IntentTrigger::Order { epoch, sequence, .. } => {
+                    tx.set_order(epoch, sequence, OrderState::Done)?;
+                }
             }
-            let IntentTrigger::Order { epoch, sequence, .. } = what.trigger else {
-                let attempt = Attempt { at: now, healed: persisted };
-                tx.count_attempt(&attempt_key(CheckId::Patching, &what.subject), attempt)?;
-                return tx.append(author, draft);
-            };
-            if ending.outcome == Outcome::Deferred {
-                tx.set_order(epoch, sequence, OrderState::Waiting)?;
-                tx.hold_order(epoch, sequence, &ending.reason, retry_after)?;
-            } else {
-                tx.set_order(epoch, sequence, OrderState::Done)?;
+            if !known {
+                tx.append(author, draft)?;
             }
-            if known { Ok(()) } else { tx.append(author, draft) }
+            persisted.then(|| tx.expect_system(&system)).transpose()
         })?;
-        if persisted {
+        if let Some(proven) = proven {
             self.expected_system = Some(system);
+            self.proven = proven;
         }
         Ok(())
     }
@@ -345,9 +391,9 @@ const SEEN_BY_LOOK: [&str; 5] =
 const RETRY: Span = Span::from_secs(300);
 
 impl Activating {
-    fn new(intent: IntentId, what: Intent, now: bool, started: Moment) -> Self {
+    fn new(intent: IntentId, what: Intent, started: Moment) -> Self {
         let post = Map::new();
-        Self { intent, what, started, half_seen: None, wait_until: None, now, post }
+        Self { intent, what, started, half_seen: None, wait_until: None, post }
     }
 }
 

@@ -29,8 +29,14 @@ impl Engine {
                 self.resume_activation(intent, what, moment)?;
                 continue;
             }
+            if what.is_unread {
+                self.end_unread(intent, &what, moment)?;
+                continue;
+            }
             if what.effect == Some(Effect::Reboot) {
-                self.take_up_reboot(intent, what, moment)?;
+                if self.take_up_reboot(intent, what, moment) {
+                    concludes.push(intent);
+                }
                 continue;
             }
             concludes.push(intent);
@@ -46,6 +52,27 @@ impl Engine {
         Ok(())
     }
 
+    /// A later release began it, and this one cannot tell what it was: nothing is done about it.
+    fn end_unread(
+        &mut self,
+        intent: IntentId,
+        what: &Intent,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let subject = if what.subject.is_empty() { "it" } else { &what.subject };
+        let detail = format!(
+            "a later release began this about {subject}, and this one cannot tell how far it came: look at the machine"
+        );
+        let trigger = what.trigger.evidence();
+        let draft = self
+            .draft(trigger, Outcome::Failed, "interrupted", detail, moment)
+            .since(moment.back_at(what.started_at));
+        self.record(moment, |tx, author| {
+            finish(tx, intent, what)?;
+            tx.append(author, draft)
+        })
+    }
+
     /// Concludes the intents that this round was asked for.
     pub(super) fn conclude(
         &mut self,
@@ -55,10 +82,9 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let asked = |intent: IntentId| round.concludes.contains(&intent);
         if let Some(mut doing) = self.doing.take_if(|doing| asked(doing.intent)) {
-            if doing.after_crash
-                && round.about.now.at().is_none()
-                && is_soon_after(doing.started, moment)
-            {
+            let timeless = round.about.now.at().is_none();
+            let too_early = doing.after_crash && timeless && is_soon_after(doing.started, moment);
+            if too_early || self.is_unseen(&doing, moment) {
                 self.unjudged = Some(doing.intent);
                 self.doing = Some(doing);
             } else {
@@ -95,6 +121,7 @@ impl Engine {
                 (Outcome::Failed, "superseded", why.to_owned())
             }
             Some(undone) => judge_undo(what, undone, report),
+            None if self.has_rebooted(what) => self.judge_reboot(),
             None => judge(what, doing.performed.as_ref(), doing.after_crash, report),
         };
         let mut draft = self
@@ -102,6 +129,9 @@ impl Engine {
             .since(doing.started);
         if let Some(report) = report {
             draft = draft.about(report, round.sha256);
+        }
+        if self.has_rebooted(what) {
+            draft = draft.post(self.after_reboot(states(observed)));
         }
         let performed = doing.performed.iter().chain(&doing.undone);
         let actions = performed.flat_map(|performed| performed.actions.clone()).collect();
@@ -135,17 +165,12 @@ impl Engine {
         observed: &[Observed],
         moment: Moment,
     ) -> Result<(), LedgerError> {
-        let states: Map<_, _> = observed
-            .iter()
-            .map(Observed::report)
-            .map(|report| (report.check.name().to_owned(), json!(report.verdict.state())))
-            .collect();
         let recovered = what.boot_id != self.author.boot_id || what.started_at != started.stamp();
         let reason = if recovered { "recovered" } else { "checked" };
         let draft: Draft = self
             .draft(what.trigger.evidence(), Outcome::Success, reason, "the checks ran", moment)
             .since(started)
-            .post(Map::from_iter([("states".to_owned(), Value::Object(states))]));
+            .post(Map::from_iter([("states".to_owned(), states(observed))]));
         self.record(moment, |tx, author| {
             finish(tx, intent, what)?;
             tx.append(author, draft)
@@ -153,9 +178,17 @@ impl Engine {
     }
 }
 
+/// The state of each check.
+fn states(observed: &[Observed]) -> Value {
+    let reports = observed.iter().map(Observed::report);
+    let states =
+        reports.map(|report| (report.check.name().to_owned(), json!(report.verdict.state())));
+    Value::Object(states.collect())
+}
+
 /// A machine that has just booted does not know the time yet, and without it a look says little. What a
 /// crash interrupted is judged by a later one, but not for ever.
-fn is_soon_after(started: Moment, moment: Moment) -> bool {
+pub(super) fn is_soon_after(started: Moment, moment: Moment) -> bool {
     let waited = moment.reading.boottime.as_millis() - started.reading.boottime.as_millis();
     waited < PATIENCE.as_millis()
 }

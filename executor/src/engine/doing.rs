@@ -108,6 +108,23 @@ impl Doing {
 }
 
 impl Engine {
+    /// What is being done to the host, and holds up whatever else would be: a heal, or an activation from when
+    /// all is ready for it.
+    pub(super) fn doing_title(&self) -> Option<String> {
+        let activation = self.activation_title().filter(|_| !self.only_prepares());
+        activation.or_else(|| self.heal_title())
+    }
+
+    /// What is being done, an activation that is only prepared included.
+    pub(super) fn under_way(&self) -> Option<String> {
+        self.doing_title().or_else(|| self.activation_title())
+    }
+
+    pub(super) fn heal_title(&self) -> Option<String> {
+        let effect = self.doing.as_ref()?.what.effect.as_ref();
+        Some(effect.map_or_else(|| "a look".to_owned(), Effect::title))
+    }
+
     /// An effect has ended: whether it helped is for a round to say.
     pub fn effect_done(
         &mut self,

@@ -130,14 +130,15 @@ impl Engine {
                     // Whether it helps is judged by how things were before: the first look comes first.
                     return Ok(());
                 }
+                let Some(gates) = self.with_look_around(row, &permit, gates, moment)? else {
+                    return Ok(());
+                };
                 let effect = Some(permit.effect().clone());
                 let trigger = IntentTrigger::from(row);
                 let intent = self.intent(trigger, effect, Some(check), gates, moment);
                 self.act(permit, intent, Some(row), moment)
             }
-            Ok(Work::Activate(target)) => {
-                self.start_activation(row, order.value().when, target, moment)
-            }
+            Ok(Work::Activate(target)) => self.start_activation(row, order.value(), target, moment),
             Ok(Work::Look) => {
                 let intent = self.intent(IntentTrigger::from(row), None, None, Vec::new(), moment);
                 let id = self.record(moment, |tx, _| {
@@ -171,7 +172,7 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         if let Effect::Activate(target) = permit.effect() {
-            return self.begin_activation(intent, target.clone(), order, false, moment);
+            return self.heal_by_activation(intent, target.clone(), moment);
         }
         let id = self.record(moment, |tx, _| {
             if let Some(row) = order {
@@ -213,6 +214,8 @@ impl Engine {
             boot_id: self.author.boot_id.clone(),
             activation: None,
             steps: VecDeque::new(),
+            overrides_window: false,
+            is_unread: false,
         }
     }
 

@@ -34,7 +34,7 @@ impl Engine {
             pending_bundles: self.ledger.pending_count()?,
             evidence_head: self.ledger.evidence_head()?,
             last_head_at: self.head.map(|mark| mark.issued_at),
-            doing,
+            doing: self.under_way(),
             activation: self.activation_status(moment),
         })
     }

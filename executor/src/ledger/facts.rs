@@ -3,11 +3,12 @@
 use std::str::FromStr;
 
 use compliance_protocol::digest::Digest;
+use compliance_protocol::name::StorePath;
 use compliance_protocol::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{Ledger, LedgerError, Tx};
-use crate::activation::Quarantine;
+use crate::activation::{Proven, Quarantine};
 
 /// The name of a single value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Fact {
     HighWater,
     /// Orders need a clock that the kernel says is synchronised: this ledger's past was lost.
     KernelClockOnly,
+    /// The systems that have proven themselves here, as JSON.
+    Proven,
     /// The systems that failed lately, as JSON.
     Quarantine,
     /// The size of the last verified checkpoint.
@@ -47,6 +50,7 @@ impl Fact {
             Self::ExpectedSystem => "expected_system",
             Self::HighWater => "high_water",
             Self::KernelClockOnly => "kernel_clock_only",
+            Self::Proven => "proven",
             Self::Quarantine => "quarantine",
             Self::LogSize => "log_size",
             Self::LogRoot => "log_root",
@@ -81,11 +85,17 @@ impl Ledger {
         self.fact::<Timestamp>(Fact::PauseUntil)?;
         self.fact::<Digest>(Fact::LogRewritten)?;
         self.fact::<u64>(Fact::Suppressed)?;
+        self.fact::<Proven>(Fact::Proven)?;
         self.fact::<Quarantine>(Fact::Quarantine)?;
         self.fact::<Digest>(Fact::FirewallProven)?;
         self.fact::<Digest>(Fact::FirewallUndone)?;
         self.fact::<u8>(Fact::KernelClockOnly)?;
         self.log_head().map(drop)
+    }
+
+    /// The systems that have proven themselves here, the expected one among them.
+    pub fn proven(&self) -> Result<Proven, LedgerError> {
+        proven(&self.db)
     }
 
     /// How far the evidence log was verified; `None` before the first checkpoint.
@@ -110,11 +120,28 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Expects `system` from here on, which has proven itself, or was adopted; all that have.
+    pub fn expect_system(&self, system: &StorePath) -> Result<Proven, LedgerError> {
+        let proven = proven(&self.tx)?.with(system);
+        let json = serde_json::to_string(&proven)
+            .map_err(|_| LedgerError::Unreadable("proven systems"))?;
+        self.set_fact(Fact::ExpectedSystem, system.as_str())?;
+        self.set_fact(Fact::Proven, &json)?;
+        Ok(proven)
+    }
+
     /// Removes the value.
     pub fn clear_fact(&self, fact: Fact) -> Result<(), LedgerError> {
         self.tx.execute("DELETE FROM facts WHERE name = ?1", [fact.name()])?;
         Ok(())
     }
+}
+
+/// The list came later than the expected system.
+fn proven(db: &Connection) -> Result<Proven, LedgerError> {
+    let listed: Proven = read(db, Fact::Proven)?.unwrap_or_default();
+    let expected: Option<StorePath> = read(db, Fact::ExpectedSystem)?;
+    Ok(expected.iter().fold(listed, Proven::with))
 }
 
 fn read<T: FromStr>(db: &Connection, fact: Fact) -> Result<Option<T>, LedgerError> {

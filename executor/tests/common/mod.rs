@@ -8,7 +8,7 @@ use compliance_checks::baseline::Baseline;
 use compliance_checks::{Host, patching};
 use compliance_executor::config::{Heal, Switching};
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
-use compliance_executor::effect::{Tools, perform};
+use compliance_executor::effect::{Tools, look_around, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
 use compliance_executor::evidence::Author;
 use compliance_executor::ledger::{Fact, Ledger, LedgerError};
@@ -274,6 +274,9 @@ impl Rig {
                 let uptime = self.reading.boottime;
                 let performed = perform(permit, &*self.host, &tools, &|| uptime);
                 self.engine.effect_done(performed, self.reading).unwrap();
+            }
+            Job::LookAround => {
+                self.engine.looked_around(look_around(&*self.host), self.reading).unwrap();
             }
         }
     }

@@ -103,7 +103,7 @@ impl After {
             }
             for job in jobs {
                 match job {
-                    EngineJob::Round(_) => self.rig.run(job),
+                    EngineJob::Round(_) | EngineJob::LookAround => self.rig.run(job),
                     EngineJob::Effect(permit) => {
                         self.starts.push(under_way(&self.rig));
                         let tools = Tools {

@@ -326,9 +326,9 @@ impl Recorder {
 
     fn run(&mut self, job: EngineJob) {
         match job {
-            EngineJob::Round(_) => {
+            EngineJob::Round(_) | EngineJob::LookAround => {
                 self.rig.run(job);
-                self.note("a round");
+                self.note("a look");
             }
             EngineJob::Effect(permit) => {
                 let by = under_way(&self.rig);

@@ -27,7 +27,7 @@ fn actions() -> Vec<Value> {
     let envelope = serde_json::from_slice::<Value>(&order_envelope(&order(), &[10])).unwrap();
     vec![
         json!({ "type": "activate_system", "store_path": STORE_PATH, "nar_hash": nar_hash,
-                "baseline_sha256": digest, "flake": "github:acme/clinics?rev=0123abc#clinic-042" }),
+                "baseline_sha256": digest, "flake": "github:acme/clinics/0123456789abcdef0123456789abcdef01234567#clinic-042" }),
         json!({ "type": "pause_healing", "until": "2026-11-21T00:00:00.000Z" }),
         json!({ "type": "reboot" }),
         json!({ "type": "restore_firewall", "baseline_sha256": digest }),
@@ -112,6 +112,7 @@ fn a_parameter_that_is_not_a_name_of_its_kind_is_refused() {
         ("rollback_system", "store_path", json!(format!("{STORE_PATH}/bin/x"))),
         ("activate_system", "nar_hash", json!("sha256-short")),
         ("activate_system", "flake", json!("github:acme/clinics#unpinned")),
+        ("activate_system", "flake", json!("github:acme/clinics?rev=0123abc#clinic-042")),
         ("activate_system", "flake", json!("--impure?rev=1")),
         ("restore_firewall", "baseline_sha256", json!("A".repeat(64))),
         ("pause_healing", "until", json!("tomorrow")),
