@@ -24,7 +24,7 @@ mod undo;
 pub use deadman::{
     Verdict as DeadManVerdict, patience as deadman_patience, verdict as deadman_verdict,
 };
-pub use health::Health;
+pub use health::{Health, Wanted, Worse};
 pub use limits::{Limits, LimitsError};
 pub use outline::{Changes, Outline};
 pub use preflight::{Facts, Loader, Plan, Room};
@@ -60,6 +60,9 @@ pub struct Activation {
     /// What it is about to do; filled in on the way there.
     #[serde(default)]
     pub outline: Outline,
+    /// What was wrong when it began; fetching lies between that and [`Activation::before`].
+    #[serde(default)]
+    pub at_first: Health,
     /// How things were before; set when everything was ready.
     pub before: Option<Before>,
     /// When the dead-man acts at the earliest, from when it is about to be armed.
@@ -206,6 +209,12 @@ pub struct Proof {
     pub until: Span,
     /// How many looks in a row found nothing worse than before.
     pub good: u8,
+    /// How many looks in a row found something worse, when it had had its time to settle.
+    #[serde(default)]
+    pub bad: u8,
+    /// What the last look found worse, or perhaps worse.
+    #[serde(default)]
+    pub worse: Vec<String>,
     /// How many verified feed heads answered a ticket that was given since.
     pub heads: u8,
     /// How often it could not be decided.
@@ -334,6 +343,7 @@ impl Activation {
             finish_by,
             class,
             outline,
+            at_first: Health::default(),
             before,
             deadman_at,
             phase,

@@ -15,6 +15,7 @@ mod signatures;
 mod steps;
 mod units;
 
+pub(crate) use bystanders::is_switching;
 pub use bystanders::look_around;
 
 use std::path::PathBuf;

@@ -2,19 +2,23 @@
 //! back.
 //!
 //! A dead-man in memory does not outlive the boot that brings the new system. So what it is to do is left on
-//! disk before that boot, and a unit of the new system takes it up: once, so that no later boot is undone.
+//! disk before that boot, and a unit of the new system takes it up: once, so that no later boot is undone. It
+//! reads nothing else, since the new system's configuration may be what is wrong.
 
 use std::io::{Error, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use compliance_daemon::files;
-use compliance_protocol::name::AbsPath;
-
 use crate::undo::Undoing;
+use compliance_daemon::files;
 
 /// The unit that takes it up.
 pub const UNIT: &str = "compliance-trial.service";
+
+/// What a system that can be booted on trial has below its path: a file with the path at which its unit looks for
+/// the guard. By having it, it says that the unit is started as early as can be, and that whatever stops a boot
+/// before that restarts the machine.
+pub const MARKER: &str = "etc/compliance/trial-boot";
 
 /// The most that is read of it.
 const READ: usize = 64 * 1024;
@@ -29,21 +33,24 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Leaves it on disk, beside the roots of the systems that it is about.
-    pub fn leave(&self, roots: &AbsPath) -> Result<(), Error> {
+    /// Leaves it on disk.
+    pub fn leave(&self, place: &Path) -> Result<(), Error> {
         let mut lines = self.order.arguments().to_vec();
         lines.push(format!("--after-s={}", self.after_s));
-        files::replace(&place(roots), lines.join("\n").as_bytes(), 0o600)
+        files::replace(place, lines.join("\n").as_bytes(), 0o600)
     }
 
-    /// Takes it off the disk, if there is one.
-    pub fn take(roots: &AbsPath) -> Result<Option<Self>, Error> {
-        let text = match files::read_text(&place(roots), READ) {
+    /// Takes it off the disk, if there is one. Where it cannot be removed, it is taken all the same: nothing can
+    /// prove itself on such a disk.
+    pub fn take(place: &Path) -> Result<Option<Self>, Error> {
+        let text = match files::read_text(place, READ) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        remove(roots)?;
+        if let Err(error) = files::remove(place) {
+            tracing::error!(%error, place = %place.display(), "the guard of a trial boot stays on disk");
+        }
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let unusable = |why: String| Error::new(ErrorKind::InvalidData, why);
         let order = Undoing::parse(&lines).map_err(|error| unusable(error.to_string()))?;
@@ -58,15 +65,6 @@ impl Guard {
     }
 }
 
-/// Removes what was left, if anything was.
-pub fn remove(roots: &AbsPath) -> Result<(), Error> {
-    files::remove(&place(roots))
-}
-
-fn place(roots: &AbsPath) -> PathBuf {
-    Path::new(roots.as_str()).join("trial")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,7 +75,7 @@ mod tests {
     #[test]
     fn what_is_left_is_taken_once() {
         let dir = tempfile::TempDir::new().unwrap();
-        let roots: AbsPath = dir.path().to_str().unwrap().parse().unwrap();
+        let place = dir.path().join("trial");
         let system = |name: &str| {
             format!("/nix/store/0123456789abcdfghijklmnpqrsvwxyz-{name}").parse().unwrap()
         };
@@ -92,15 +90,15 @@ mod tests {
             folder: "/run/compliance".parse().unwrap(),
         };
         let guard = Guard { order, after_s: 1800 };
-        assert_eq!(Guard::take(&roots).unwrap(), None);
-        guard.leave(&roots).unwrap();
-        assert_eq!(Guard::take(&roots).unwrap(), Some(guard.clone()));
-        assert_eq!(Guard::take(&roots).unwrap(), None);
-        guard.leave(&roots).unwrap();
-        remove(&roots).unwrap();
-        assert_eq!(Guard::take(&roots).unwrap(), None);
-        std::fs::write(place(&roots), "--activation=x").unwrap();
-        assert!(Guard::take(&roots).is_err());
-        assert_eq!(Guard::take(&roots).unwrap(), None, "what cannot be read does not stay, either");
+        assert_eq!(Guard::take(&place).unwrap(), None);
+        guard.leave(&place).unwrap();
+        assert_eq!(Guard::take(&place).unwrap(), Some(guard.clone()));
+        assert_eq!(Guard::take(&place).unwrap(), None);
+        guard.leave(&place).unwrap();
+        files::remove(&place).unwrap();
+        assert_eq!(Guard::take(&place).unwrap(), None);
+        std::fs::write(&place, "--activation=x").unwrap();
+        assert!(Guard::take(&place).is_err());
+        assert_eq!(Guard::take(&place).unwrap(), None, "what cannot be read does not stay, either");
     }
 }

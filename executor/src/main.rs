@@ -27,8 +27,8 @@ compliance-executor: verifies, observes, decides, heals, signs
   pause --for DURATION --config FILE   heal nothing for so long, such as 4h or 30m
   reset-clock --config FILE       forget the latest time ever trusted; leaves an alert
   undo --activation=ID …          what the dead-man of an activation runs
-  guard --config FILE             what a system that is booted on trial runs, to go back
-  switched FOLDER ID              what the unit of a switch runs last
+  guard FILE                      what a system that is booted on trial runs, to go back
+  switched FOLDER ID SYSTEM       what the unit of a switch runs last
   check-config --config FILE      say whether the configuration is valid
 
 Exit codes: 0 it holds, 1 it does not, 2 it could not be done.
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 fn run(arguments: &[String]) -> Result<ExitCode> {
     match arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
         Some(("undo", rest)) => return undo_activation(rest),
+        Some(("guard", rest)) => return guard_trial_boot(rest),
         Some(("switched", rest)) => return write_switch_end(rest),
         _ => {}
     }
@@ -108,7 +109,6 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
                 "{mark} was the latest time ever trusted; the next source is believed\n"
             ))
         }
-        "guard" => guard_trial_boot(&config),
         "check-config" => print(&format!("{} is valid\n", path.display())),
         other => bail!("there is no command {other:?}\n\n{HELP}"),
     }
@@ -155,10 +155,10 @@ fn undo_activation(arguments: &[String]) -> Result<ExitCode> {
 }
 
 /// What a trial boot's guard does, if the boot is one.
-fn guard_trial_boot(config: &Config) -> Result<ExitCode> {
-    let _log = log::start("compliance-executor", config.log.level, config.log.format);
-    let Some(switching) = &config.activation else { return Ok(ExitCode::SUCCESS) };
-    let guard = guard::Guard::take(&switching.roots).context("the guard of a trial boot")?;
+fn guard_trial_boot(arguments: &[String]) -> Result<ExitCode> {
+    let _log = log::start("compliance-executor", log::Level::default(), log::Format::default());
+    let [place] = arguments else { bail!("guard needs the FILE that was left for a trial boot") };
+    let guard = guard::Guard::take(Path::new(place)).context("the guard of a trial boot")?;
     Ok(guard.map_or(ExitCode::SUCCESS, |guard| undo_after(guard.after(), &guard.order)))
 }
 
@@ -178,10 +178,11 @@ fn undo_after(span: std::time::Duration, undoing: &undo::Undoing) -> ExitCode {
 /// What the unit of a switch does last: it says for later how the switch ended.
 fn write_switch_end(arguments: &[String]) -> Result<ExitCode> {
     let ended = (std::env::var("EXIT_CODE"), std::env::var("EXIT_STATUS"));
-    let ([folder, activation], (Ok(code), Ok(status))) = (arguments, ended) else {
-        bail!("switched is what the unit of a switch runs last, with FOLDER ID");
+    let ([folder, activation, system], (Ok(code), Ok(status))) = (arguments, ended) else {
+        bail!("switched is what the unit of a switch runs last, with FOLDER ID SYSTEM");
     };
-    switched::write(Path::new(folder), activation.parse()?, &format!("{code}-{status}"))
+    let (ended, host) = (format!("{code}-{status}"), LinuxHost::default());
+    switched::write(Path::new(folder), activation.parse()?, &ended, &system.parse()?, &host)
         .with_context(|| format!("how the switch ended cannot be written to {folder}"))?;
     Ok(ExitCode::SUCCESS)
 }

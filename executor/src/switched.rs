@@ -6,26 +6,60 @@ use std::fs;
 use std::io::{Error, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use compliance_protocol::name::{AbsPath, Id};
+use compliance_checks::Host;
+use compliance_checks::command::{Argv, Command};
+use compliance_protocol::name::{AbsPath, Id, StorePath};
 
 use crate::activation::Ended;
 
-/// What `switch-to-configuration` ends with when it has done all that it was to do; with 4 some unit is not
-/// well, which is seen anyway. Whatever else it ends with, some of it was not done: the activation script
-/// failed, or it was killed half-way.
-const WHOLE: [&str; 2] = ["exited-0", "exited-4"];
+/// `switch-to-configuration` ended well; or, with 4, some unit is not well, which is seen anyway, and the
+/// activation script ended well when it was run once more. Whatever else it ends with, some of it was not done.
+const WHOLE: [&str; 2] = ["exited-0", "exited-4-activated"];
+
+/// `switch-to-configuration` ends with this when some unit is not well, even where its activation script failed.
+const UNITS: &str = "exited-4";
+
+/// An activation script ends by then; systemd ends what runs after a switch a little later.
+const ACTIVATING: Duration = Duration::from_secs(15);
 
 /// What the unit of a switch runs when the switch has ended. How it ended is in the environment then; systemd
 /// puts no variables into the arguments of such a unit.
-pub fn leaves_its_end(helper: &AbsPath, folder: &AbsPath, activation: Id) -> String {
-    format!("{helper} switched {folder} {activation}")
+pub fn leaves_its_end(
+    helper: &AbsPath,
+    folder: &AbsPath,
+    activation: Id,
+    system: &StorePath,
+) -> String {
+    format!("{helper} switched {folder} {activation} {system}")
 }
 
-/// Writes down how it ended.
-pub fn write(folder: &Path, activation: Id, ended: &str) -> Result<(), Error> {
+/// Writes down how it ended, as systemd says it: `exited-0`. Where that leaves open whether the activation script
+/// of `system` failed, it is run once more: it may be run at any time.
+pub fn write(
+    folder: &Path,
+    activation: Id,
+    ended: &str,
+    system: &StorePath,
+    host: &dyn Host,
+) -> Result<(), Error> {
+    let ended = match ended {
+        UNITS if activates(system, host) => "exited-4-activated",
+        UNITS => "exited-4-not-activated",
+        ended => ended,
+    };
     fs::create_dir_all(folder)?;
     symlink(ended, place(folder, activation))
+}
+
+fn activates(system: &StorePath, host: &dyn Host) -> bool {
+    let argv = Argv::try_from(vec![format!("{system}/activate")]);
+    let ended = argv.map(|argv| {
+        let (limit, output_cap) = (ACTIVATING, 16 * 1024 * 1024);
+        host.run(&Command { argv, input: Vec::new(), limit, output_cap })
+    });
+    matches!(ended, Ok(Ok(output)) if output.code == Some(0))
 }
 
 /// How it ended, if that was written down.
@@ -45,19 +79,40 @@ fn place(folder: &Path, activation: Id) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use compliance_checks::command::Output;
     use compliance_protocol::time::Timestamp;
+    use compliance_testkit::FakeHost;
+
+    const SYSTEM: &str = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-next";
+
+    fn ends(ended: &str, activates: i32) -> Option<Ended> {
+        let dir = tempfile::TempDir::new().unwrap();
+        let folder = dir.path().join("run");
+        let host = FakeHost::default();
+        host.install_deed(
+            &format!("{SYSTEM}/activate"),
+            Box::new(move |_, _| {
+                let (stdout, stderr) = (Vec::new(), Vec::new());
+                Ok(Output { code: Some(activates), stdout, stderr })
+            }),
+        );
+        let id = Id::new(Timestamp::from_millis(1), [1; 10]);
+        assert_eq!(read(&folder, id).unwrap(), None, "nothing is known yet");
+        write(&folder, id, ended, &SYSTEM.parse().unwrap(), &host).unwrap();
+        read(&folder, id).unwrap()
+    }
 
     #[test]
     fn a_switch_that_was_cut_short_is_told_from_one_that_did_it_all() {
-        let whole = ["exited-0", "exited-4"].map(|ended| (ended, Ended::Whole));
-        let half = ["exited-2", "killed-TERM", "killed-KILL"].map(|it| (it, Ended::CutShort));
-        for (n, (ended, expected)) in whole.into_iter().chain(half).enumerate() {
-            let dir = tempfile::TempDir::new().unwrap();
-            let folder = dir.path().join("run");
-            let id = Id::new(Timestamp::from_millis(1), [u8::try_from(n).unwrap(); 10]);
-            assert_eq!(read(&folder, id).unwrap(), None, "nothing is known yet");
-            write(&folder, id, ended).unwrap();
-            assert_eq!(read(&folder, id).unwrap(), Some(expected), "{ended}");
+        assert_eq!(ends("exited-0", 1), Some(Ended::Whole));
+        for half in ["exited-2", "killed-TERM", "killed-KILL", "exited-11"] {
+            assert_eq!(ends(half, 0), Some(Ended::CutShort), "{half}");
         }
+    }
+
+    #[test]
+    fn where_a_unit_hides_whether_the_activation_script_failed_it_is_run_again() {
+        assert_eq!(ends("exited-4", 0), Some(Ended::Whole));
+        assert_eq!(ends("exited-4", 2), Some(Ended::CutShort));
     }
 }

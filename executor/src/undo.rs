@@ -13,6 +13,7 @@ use compliance_protocol::time::Span;
 
 use crate::activation::{Class, DeadManVerdict, Decision, deadman_patience, deadman_verdict};
 use crate::decision::decide;
+use crate::effect::is_switching;
 
 /// What the dead-man was armed with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +104,11 @@ const ASKING: Duration = Duration::from_secs(30);
 /// A machine that was told to restart goes down within this time.
 const GOES_DOWN: Duration = Duration::from_mins(5);
 
+/// The system before runs after so many switches to it that were not killed: it is back, and what they end with
+/// was so before, too. A switch that was killed is told from others by its code, which is 1.
+const ENOUGH: u32 = 2;
+const KILLED: i32 = 1;
+
 /// Goes back, unless it is decided that the new system stays. `wait` lets time pass, as `uptime` tells.
 pub fn undo(
     order: &Undoing,
@@ -111,7 +117,7 @@ pub fn undo(
     wait: &mut dyn FnMut(Duration),
 ) -> Undone {
     let patience = uptime().plus(deadman_patience(Span::from_secs(order.switch_s.into())));
-    let mut undecided = 0;
+    let (mut undecided, mut back) = (0, 0);
     while uptime() < patience {
         let decision = match decide(folder(order), order.activation, Decision::Undo) {
             Ok(decision) => Some(decision),
@@ -128,11 +134,21 @@ pub fn undo(
                 if running.as_ref() == Some(&order.before) {
                     return Undone::Back;
                 }
-                break;
+                // Somebody may be switching to a third system just now.
+                if is_switching(host) == Some(false) {
+                    break;
+                }
             }
-            DeadManVerdict::Undo if goes_back(order, host) => return Undone::Back,
-            DeadManVerdict::Undo | DeadManVerdict::Again => wait(AGAIN),
+            DeadManVerdict::Undo => {
+                let ended = goes_back(order, host);
+                back += u32::from(ended.is_some_and(|code| code != KILLED));
+                if matches!(ended, Some(0 | 4)) || back >= ENOUGH {
+                    return Undone::Back;
+                }
+            }
+            DeadManVerdict::Again => {}
         }
+        wait(AGAIN);
     }
     restart(order, host, wait)
 }
@@ -141,18 +157,20 @@ fn folder(order: &Undoing) -> &Path {
     Path::new(order.folder.as_str())
 }
 
-/// Switches to the system before. The unit's name is the lock: while anybody switches, this is refused, and
-/// tried again.
-fn goes_back(order: &Undoing, host: &dyn Host) -> bool {
-    let test = switch(&order.systemd_run, &order.before, "test", order.switch_s, Way::Back);
-    let ended = test.and_then(|test| host.run(&test).ok());
-    let well = ended.is_some_and(|output| matches!(output.code, Some(0 | 4)));
-    well && running_system(host).as_ref() == Some(&order.before)
+/// Switches to the system before; what that ended with, if it runs then. The unit's name is the lock: while
+/// anybody switches, this is refused, and tried again.
+fn goes_back(order: &Undoing, host: &dyn Host) -> Option<i32> {
+    if is_switching(host) == Some(true) {
+        return None;
+    }
+    let test = switch(&order.systemd_run, &order.before, "test", order.switch_s, Way::Back)?;
+    let code = host.run(&test).ok()?.code?;
+    (running_system(host).as_ref() == Some(&order.before)).then_some(code)
 }
 
 /// Restarts the machine, the harder the longer it stays up.
 fn restart(order: &Undoing, host: &dyn Host, wait: &mut dyn FnMut(Duration)) -> Undone {
-    let harder: [&[&str]; 3] = [&[], &["--force"], &["--force", "--force"]];
+    let harder: [&[&str]; 3] = [&["--check-inhibitors=no"], &["--force"], &["--force", "--force"]];
     for how in harder {
         tracing::error!(?how, "the machine is restarted, into what ran before");
         let argv = [&[order.systemctl.as_str(), "reboot"], how].concat();
@@ -206,8 +224,8 @@ pub(crate) fn switch(
         "--quiet",
         &limit,
         // A switch that does not heed the end of its time would go on for systemd's usual 90 s: past our
-        // patience, and into the dead-man.
-        "--property=TimeoutStopSec=10",
+        // patience, and into the dead-man. What runs after it has as long.
+        "--property=TimeoutStopSec=20",
         "--setenv=NIXOS_INSTALL_BOOTLOADER=0",
     ];
     let parts = unit.into_iter().chain(of_the_way.as_deref()).chain([program.as_str(), verb]);

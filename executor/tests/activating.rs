@@ -103,6 +103,10 @@ impl Site {
         });
         let machine = Arc::new(Mutex::new(Machine { boots: OLD.to_owned(), ..Machine::default() }));
         furnish(&rig.host, &machine);
+        // Where the next system looks for the guard of a trial boot.
+        let place = folder.path().join("trial");
+        let marker = format!("{NEXT}/etc/compliance/trial-boot");
+        rig.host.write(&marker, place.to_str().unwrap());
         Self { rig, machine, folder }
     }
 
@@ -199,9 +203,7 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
         host.write(&format!("{system}/init-interface-version"), "1");
     }
     host.write(&format!("{NEXT}/nixos-version"), "26.11");
-    for unit in ["compliance-executor", "compliance-trial"] {
-        host.write(&format!("{NEXT}/etc/systemd/system/{unit}.service"), "");
-    }
+    host.write(&format!("{NEXT}/etc/systemd/system/compliance-executor.service"), "");
     show_units(host, &machine.lock().unwrap());
     host.set_free("/nix/store", 2 << 30);
     host.set_free("/boot", 64 << 20);
@@ -247,8 +249,11 @@ fn furnish(host: &FakeHost, machine: &Arc<Mutex<Machine>>) {
 fn systemd_run(host: &FakeHost, machine: &mut Machine, arguments: &[String]) -> Output {
     let last = arguments.iter().find_map(|it| it.strip_prefix("--property=ExecStopPost="));
     if let Some(last) = last.filter(|_| !machine.switch_is_silent) {
-        let [.., folder, id] = &last.split(' ').collect::<Vec<_>>()[..] else { panic!("{last}") };
-        switched::write(folder.as_ref(), id.parse().unwrap(), "exited-0").unwrap();
+        let [.., folder, id, system] = &last.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{last}")
+        };
+        let system = system.parse().unwrap();
+        switched::write(folder.as_ref(), id.parse().unwrap(), "exited-0", &system, host).unwrap();
     }
     let [program, verb] = &arguments[arguments.len() - 2..] else { panic!("{arguments:?}") };
     let system = program.strip_suffix("/bin/switch-to-configuration").unwrap_or_default();
@@ -273,7 +278,7 @@ fn show_units(host: &FakeHost, machine: &Machine) {
         .iter()
         .map(|name| unit(&format!("{name}.timer"), "loaded", "active", "waiting"));
     let failed = machine.failed.iter().map(|name| unit(name, "loaded", "failed", "failed"));
-    let well = ["clinic-frontdesk.service", "nginx.service"].map(|name| {
+    let well = ["clinic-frontdesk.service", "nginx.service", "multi-user.target"].map(|name| {
         let (active, sub) = if machine.stopped == Some(name) {
             ("inactive", "dead")
         } else {

@@ -85,6 +85,15 @@ fn an_activation_script_that_fails_half_way_is_reverted_although_the_system_runs
 }
 
 #[test]
+fn an_activation_script_that_fails_is_found_out_where_the_switch_blames_a_unit() {
+    on_the_machine(|machine| {
+        let end = machine.order_system("hides");
+        assert_eq!(outcome(&end), ("reverted", "switch_cut_short"), "{end:#?}");
+        assert_all_is("one");
+    });
+}
+
+#[test]
 fn a_failing_unit_is_reverted() {
     on_the_machine(|machine| {
         let end = machine.order_system("broken");
@@ -187,7 +196,7 @@ fn a_system_with_another_kernel_is_to_be_tried_once_and_what_boots_stays() {
             std::fs::exists("/run/told-to-reboot").unwrap().then_some(())
         });
         assert_eq!(tried_next(), path);
-        let guard = std::fs::read_to_string("/var/lib/compliance-roots/trial").unwrap();
+        let guard = std::fs::read_to_string("/var/lib/compliance/trial").unwrap();
         assert!(guard.contains("--class=reboot") && guard.contains(&path), "{guard}");
         assert_all_is("one");
         assert_eq!(machine.status().unwrap().activation.unwrap().phase, "rebooting");

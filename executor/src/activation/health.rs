@@ -1,22 +1,52 @@
 //! Whether things are worse than before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use compliance_checks::host::UnitState;
 use compliance_checks::{CheckId, Report, Verdict};
 use serde::{Deserialize, Serialize};
 
+use crate::guard;
+
 /// How a machine is, so that it can be compared with how it was.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Health {
-    /// What is wrong: `services: nginx.service`, `unit cron.service`, `backups: unknown`.
+    /// What is wrong: `services: nginx.service`, `unit cron.service`.
     wrong: BTreeSet<String>,
-    /// The units that the running system wants and that are active.
+    /// What may be: a unit that is started once more, a check that cannot look.
+    doubtful: BTreeSet<String>,
+    /// The units that the running system wants and that run.
     up: BTreeSet<String>,
-    /// Those that it wants and that are not.
+    /// Those that it wants and that do not run.
     down: BTreeSet<String>,
+    /// Those that it wants and that are on their way.
+    coming: BTreeSet<String>,
 }
+
+/// What is wrong and was not before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Worse {
+    /// What is.
+    pub certain: Vec<String>,
+    /// What may turn out well, or not.
+    pub doubtful: Vec<String>,
+}
+
+impl Worse {
+    /// Nothing is worse, nor may be.
+    pub fn is_nothing(&self) -> bool {
+        self.certain.is_empty() && self.doubtful.is_empty()
+    }
+
+    /// All of it.
+    pub fn all(self) -> Vec<String> {
+        [self.certain, self.doubtful].concat()
+    }
+}
+
+/// The units that the running system wants to be started, each with the targets that want it.
+pub type Wanted = BTreeMap<String, BTreeSet<String>>;
 
 impl Health {
     /// A machine with these complaints.
@@ -24,55 +54,91 @@ impl Health {
         Self { wrong: complaints.into_iter().collect(), ..Self::default() }
     }
 
-    /// What the units say, of which the running system `wanted` these to be started.
+    /// What the units say, of which the running system wants these to be started.
     ///
-    /// One that is started again and again is as good as failed. One that is not wanted may come and go: a
-    /// socket, a timer or the bus starts it.
-    pub fn of_units(units: &[UnitState], wanted: &BTreeSet<String>) -> Self {
-        let fails = |unit: &&UnitState| unit.active == "failed" || unit.sub == "auto-restart";
-        let failing: BTreeSet<_> = units.iter().filter(fails).map(|it| it.unit.clone()).collect();
-        let active = units.iter().filter(|it| matches!(&*it.active, "active" | "reloading"));
-        let active: BTreeSet<_> = active.map(|it| it.unit.clone()).collect();
-        Self {
-            wrong: failing.iter().map(|unit| format!("unit {unit}")).collect(),
-            up: wanted.intersection(&active).cloned().collect(),
-            down: wanted.difference(&active).filter(|it| !failing.contains(*it)).cloned().collect(),
+    /// What is not wanted, or by no target that is active, may come and go; also what a socket, a timer or a
+    /// path of its own name starts, and what ends and then counts as active (its condition may not hold the
+    /// next time).
+    pub fn of_units(units: &[UnitState], wanted: &Wanted) -> Self {
+        let states: BTreeMap<_, _> = units.iter().map(|it| (it.unit.as_str(), it)).collect();
+        let is_active = |name: &str| states.get(name).is_some_and(|it| it.active == "active");
+        let starter = |name: &str| {
+            let stem = name.strip_suffix(".service").unwrap_or(name);
+            ["socket", "timer", "path"].iter().any(|kind| is_active(&format!("{stem}.{kind}")))
+        };
+        let mut health = Self::default();
+        for unit in units {
+            let complaint = || format!("unit {}", unit.unit);
+            match (unit.active.as_str(), unit.sub.as_str()) {
+                ("failed", _) => _ = health.wrong.insert(complaint()),
+                (_, "auto-restart") => _ = health.doubtful.insert(complaint()),
+                _ => {}
+            }
+            let by = wanted.get(&unit.unit).into_iter().flatten();
+            if unit.unit == guard::UNIT || !by.into_iter().any(|target| is_active(target)) {
+                continue;
+            }
+            let place = match (unit.active.as_str(), unit.sub.as_str()) {
+                (_, "exited" | "auto-restart") | ("failed", _) => continue,
+                ("active" | "reloading", _) => &mut health.up,
+                ("inactive", _) if unit.job.is_empty() && starter(&unit.unit) => continue,
+                ("inactive", _) if unit.job.is_empty() => &mut health.down,
+                _ => &mut health.coming,
+            };
+            place.insert(unit.unit.clone());
         }
+        health
     }
 
     /// What the checks complain about. Patching is left out: that the running system and the profile differ is
     /// what an activation is.
     pub fn of_checks(reports: &[&Report]) -> Self {
-        let reports = reports.iter().filter(|report| report.check != CheckId::Patching);
-        Self::of(reports.flat_map(|report| complaints(report)))
+        let mut health = Self::default();
+        for report in reports.iter().filter(|report| report.check != CheckId::Patching) {
+            let check = report.check;
+            match &report.verdict {
+                Verdict::Compliant | Verdict::NotApplicable(_) => {}
+                Verdict::Drifted(findings) => {
+                    let wrong = findings.iter().map(|it| format!("{check}: {}", it.subject));
+                    health.wrong.extend(wrong);
+                }
+                Verdict::Unknown(_) => _ = health.doubtful.insert(format!("{check}: unknown")),
+            }
+        }
+        health
     }
 
     /// With what `other` says, too.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.wrong.extend(other.wrong);
+        self.doubtful.extend(other.doubtful);
         self.up.extend(other.up);
         self.down.extend(other.down);
+        self.coming.extend(other.coming);
         self
     }
 
-    /// What is wrong now and was not `before`; also what was active, and is still wanted, and is not active
-    /// any more.
-    pub fn worse_than(&self, before: &Self) -> Vec<String> {
+    /// With the complaints of an earlier look: what fails now and then is not new when it fails again.
+    #[must_use]
+    pub fn with_complaints_of(mut self, earlier: &Self) -> Self {
+        self.wrong.extend(earlier.wrong.iter().cloned());
+        self.doubtful.extend(earlier.doubtful.iter().cloned());
+        self
+    }
+
+    /// What is wrong now and was not `before`; also what ran, and is still wanted, and does not run any more.
+    pub fn worse_than(&self, before: &Self) -> Worse {
+        let is_new =
+            |what: &&String| !before.wrong.contains(*what) && !before.doubtful.contains(*what);
         let stopped = self.down.intersection(&before.up);
         let stopped = stopped.map(|unit| format!("unit {unit}: not active any more"));
-        self.wrong.difference(&before.wrong).cloned().chain(stopped).collect()
-    }
-}
-
-fn complaints(report: &Report) -> Vec<String> {
-    let check = report.check;
-    match &report.verdict {
-        Verdict::Compliant | Verdict::NotApplicable(_) => Vec::new(),
-        Verdict::Drifted(findings) => {
-            findings.iter().map(|finding| format!("{check}: {}", finding.subject)).collect()
+        let coming = self.coming.intersection(&before.up);
+        let coming = coming.map(|unit| format!("unit {unit}: not active yet"));
+        Worse {
+            certain: self.wrong.iter().filter(is_new).cloned().chain(stopped).collect(),
+            doubtful: self.doubtful.iter().filter(is_new).cloned().chain(coming).collect(),
         }
-        Verdict::Unknown(_) => vec![format!("{check}: unknown")],
     }
 }
 
@@ -84,54 +150,79 @@ mod tests {
     fn worse_is_what_was_not_wrong_before() {
         let health = |wrong: &[&str]| Health::of(wrong.iter().map(|&what| what.to_owned()));
         let before = health(&["unit old.service", "backups: records"]);
-        assert!(health(&["backups: records"]).worse_than(&before).is_empty());
+        assert!(health(&["backups: records"]).worse_than(&before).is_nothing());
         let now = health(&["unit old.service", "unit new.service"]);
-        assert_eq!(now.worse_than(&before), ["unit new.service"]);
-        assert_eq!(health(&["backups: unknown"]).worse_than(&before), ["backups: unknown"]);
+        assert_eq!(now.worse_than(&before).certain, ["unit new.service"]);
+        let at_times = health(&[]).with_complaints_of(&before);
+        assert!(before.worse_than(&at_times).is_nothing());
     }
 
+    /// A machine whose active target wants `ssh.service`, and whose inactive one wants `dongle.service`.
     fn units(states: &[(&str, &str, &str)]) -> Health {
         let state = |(unit, active, sub): &(&str, &str, &str)| UnitState {
             unit: (*unit).to_owned(),
             load: "loaded".to_owned(),
             active: (*active).to_owned(),
             sub: (*sub).to_owned(),
-            job: String::new(),
+            job: if *sub == "waits" { "start".to_owned() } else { String::new() },
             kind: String::new(),
             result: String::new(),
             restarts: 0,
         };
-        let wanted = ["ssh.service", "job.service", "gone.service"].map(str::to_owned);
-        let wanted = wanted.into_iter().filter(|it| states.iter().any(|(unit, ..)| unit == it));
-        Health::of_units(&states.iter().map(state).collect::<Vec<_>>(), &wanted.collect())
+        let by = |target: &str| BTreeSet::from([target.to_owned()]);
+        let wanted = [
+            ("ssh.service", "multi-user.target"),
+            ("dongle.service", "bluetooth.target"),
+            (guard::UNIT, "multi-user.target"),
+        ];
+        let wanted = wanted.map(|(unit, target)| (unit.to_owned(), by(target)));
+        let targets = [("multi-user.target", "active", "active")];
+        let states: Vec<_> = states.iter().chain(&targets).map(state).collect();
+        Health::of_units(&states, &wanted.into())
     }
 
     #[test]
-    fn a_unit_that_is_wanted_and_was_active_and_is_not_any_more_is_worse() {
+    fn a_unit_that_is_wanted_and_ran_and_does_not_any_more_is_worse() {
         let up = units(&[("ssh.service", "active", "running")]);
-        for (active, sub) in [("inactive", "dead"), ("activating", "start")] {
-            let now = units(&[("ssh.service", active, sub)]);
-            assert_eq!(now.worse_than(&up), ["unit ssh.service: not active any more"]);
-            assert!(now.worse_than(&now).is_empty(), "it was not active before");
+        let down = units(&[("ssh.service", "inactive", "dead")]);
+        assert_eq!(down.worse_than(&up).certain, ["unit ssh.service: not active any more"]);
+        assert!(down.worse_than(&down).is_nothing(), "it did not run before");
+        assert!(units(&[]).worse_than(&up).is_nothing(), "the new system has none");
+        assert!(units(&[("ssh.service", "reloading", "reload")]).worse_than(&up).is_nothing());
+    }
+
+    #[test]
+    fn a_unit_that_is_on_its_way_is_doubtful() {
+        let up = units(&[("ssh.service", "active", "running")]);
+        for (active, sub) in [("activating", "start"), ("inactive", "waits")] {
+            let worse = units(&[("ssh.service", active, sub)]).worse_than(&up);
+            assert_eq!(worse.doubtful, ["unit ssh.service: not active yet"]);
+            assert!(worse.certain.is_empty());
         }
-        assert!(units(&[]).worse_than(&up).is_empty(), "the new system does not want it");
-        assert!(units(&[("ssh.service", "reloading", "reload")]).worse_than(&up).is_empty());
     }
 
     #[test]
-    fn what_nobody_wants_started_comes_and_goes() {
-        let up = units(&[("on-demand.service", "active", "running")]);
-        assert!(units(&[("on-demand.service", "inactive", "dead")]).worse_than(&up).is_empty());
+    fn what_nobody_wants_to_run_comes_and_goes() {
+        let ran = [
+            ("on-demand.service", "active", "running"),
+            ("dongle.service", "active", "running"),
+            ("ssh.service", "active", "exited"),
+            (guard::UNIT, "active", "running"),
+        ];
+        let gone = ran.map(|(unit, ..)| (unit, "inactive", "dead"));
+        assert!(units(&gone).worse_than(&units(&ran)).is_nothing());
+        let up = units(&[("ssh.service", "active", "running")]);
+        let idle = [("ssh.service", "inactive", "dead"), ("ssh.socket", "active", "listening")];
+        assert!(units(&idle).worse_than(&up).is_nothing(), "its socket starts it");
     }
 
     #[test]
-    fn a_unit_that_is_started_again_and_again_is_as_good_as_failed() {
+    fn a_unit_that_is_started_again_and_again_is_doubtful_and_a_failed_one_is_not() {
         let up = units(&[("ssh.service", "active", "running")]);
         let failed = units(&[("ssh.service", "failed", "failed")]);
         let again = units(&[("ssh.service", "activating", "auto-restart")]);
-        for now in [&failed, &again] {
-            assert_eq!(now.worse_than(&up), ["unit ssh.service"]);
-        }
-        assert!(again.worse_than(&failed).is_empty() && failed.worse_than(&again).is_empty());
+        assert_eq!(failed.worse_than(&up).certain, ["unit ssh.service"]);
+        assert_eq!(again.worse_than(&up).doubtful, ["unit ssh.service"]);
+        assert!(again.worse_than(&failed).is_nothing() && failed.worse_than(&again).is_nothing());
     }
 }

@@ -31,6 +31,8 @@ pub struct Facts {
     pub boot: Option<Room>,
     /// What the boot loader can do.
     pub loader: Loader,
+    /// Whether somebody pinned what it starts by default.
+    pub pinned: Option<bool>,
 }
 
 /// Room on a file system.
@@ -88,6 +90,10 @@ pub(super) fn judge(activation: &Activation, facts: Facts, now: Span) -> Readine
     if let Some(ending) = late {
         return Readiness::Over(ending);
     }
+    if facts.pinned != Some(false) {
+        let detail = "what boots by default is pinned in the firmware (LoaderEntryDefault), so that no new system could: `bootctl set-default ''` takes the pin out";
+        return Readiness::Over(Ending::new(Outcome::Rejected, "boot_default_pinned", detail));
+    }
     if activation.class == Class::Reboot && facts.loader != Loader::TriesOnce {
         let detail = "this system has to be booted, and the boot loader cannot try one once";
         return Readiness::Over(Ending::new(Outcome::Rejected, "loader_cannot_try_once", detail));
@@ -102,6 +108,11 @@ pub(super) fn judge(activation: &Activation, facts: Facts, now: Span) -> Readine
     if [&system, &profile, &default].iter().all(|it| *it == next) {
         let detail = format!("{next} runs already, and is what boots");
         return Readiness::Over(Ending::new(Outcome::Success, "already_active", detail));
+    }
+    if activation.class == Class::Reboot && (system != default || system == *next) {
+        let why = "what runs is not what boots by default, so that no restart would go back to it";
+        gates.push(Gate::closed(GateName::Switch, why, None));
+        return Readiness::Over(deferred(gates));
     }
     let Some(health) = health else { return Readiness::Over(deferred(gates)) };
     Readiness::Ready(Box::new(Before { system, profile, default, health }))
@@ -235,6 +246,7 @@ mod tests {
             store: Some(Room { free: 2, needed: 2 }),
             boot: Some(Room { free: 2, needed: 2 }),
             loader: Loader::DefaultOnly,
+            pinned: Some(false),
         }
     }
 
@@ -290,6 +302,27 @@ mod tests {
         let rejected = Some((Outcome::Rejected, "loader_cannot_try_once".to_owned()));
         assert_eq!(ending(Class::Reboot, |_| ()), rejected);
         assert_eq!(ending(Class::Reboot, |facts| facts.loader = Loader::TriesOnce), None);
+    }
+
+    #[test]
+    fn a_pinned_default_is_not_fought() {
+        let pinned = Some((Outcome::Rejected, "boot_default_pinned".to_owned()));
+        for seen in [Some(true), None] {
+            assert_eq!(ending(Class::Live, |facts| facts.pinned = seen), pinned);
+        }
+    }
+
+    #[test]
+    fn a_system_is_booted_on_trial_only_where_a_restart_would_go_back() {
+        let held = Some((Outcome::Deferred, "somebody_switches".to_owned()));
+        for (running, default) in [("old", "next"), ("next", "next"), ("other", "old")] {
+            let ended = ending(Class::Reboot, |facts| {
+                facts.loader = Loader::TriesOnce;
+                facts.sight.running = Some(system(running));
+                facts.sight.default = Some(system(default));
+            });
+            assert_eq!(ended, held, "{running} runs and {default} boots");
+        }
     }
 
     #[test]

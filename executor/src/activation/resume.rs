@@ -93,7 +93,8 @@ impl Activation {
             }
             // It was to be forgotten, and the power failed before the boot loader had.
             Phase::Undoing(undo) if self.class == Class::Reboot => {
-                let undo = Undo { booted: false, decided: true, ..undo.clone() };
+                let undo =
+                    Undo { booted: false, decided: true, at: now, put_back: 0, ..undo.clone() };
                 self.enter(Phase::Undoing(undo), now);
                 self.give_time(now);
                 self.question()

@@ -66,16 +66,18 @@ impl Activation {
         }
         let ready = match (&self.phase, preflight::judge(self, facts, now)) {
             (_, Readiness::Over(ending)) => return self.end(ending, now),
-            (Phase::Preflight, Readiness::Ready(_)) => {
+            (Phase::Preflight, Readiness::Ready(before)) => {
+                self.at_first = before.health;
                 self.enter(Phase::Realising, now);
                 return self.question();
             }
-            (_, Readiness::Ready(before)) => before,
+            (_, Readiness::Ready(before)) => *before,
         };
         if self.phase != Phase::Ready {
             return self.question();
         }
-        self.before = Some(*ready);
+        let health = ready.health.with_complaints_of(&self.at_first);
+        self.before = Some(Before { health, ..ready });
         let start_by = now.plus(START_SLACK);
         match self.class {
             Class::Live => self.arm(start_by, now),
@@ -224,7 +226,8 @@ impl Activation {
     fn prove(&mut self, now: Span) -> Action {
         let deadman_at = self.deadman_at.unwrap_or(now);
         let until = Span::from_millis(deadman_at.as_millis() - MARGIN.as_millis());
-        let proof = Proof { since: now, until, good: 0, heads: 0, undecided: 0 };
+        let proof =
+            Proof { since: now, until, good: 0, bad: 0, worse: Vec::new(), heads: 0, undecided: 0 };
         self.enter(Phase::Proving(proof), now);
         wait(now, POLL)
     }
@@ -263,19 +266,29 @@ impl Activation {
             return self.superseded(now);
         }
         let worse = health.worse_than(&before.health);
-        if !worse.is_empty() && now >= proof.since.plus(limits.settle()) {
-            return self.undo(Why::Worse(worse), now);
+        if worse.certain.is_empty() {
+            proof.bad = 0;
+        } else if now >= proof.since.plus(limits.settle()) {
+            // One look may fall into a moment that passes.
+            proof.bad = proof.bad.saturating_add(1);
+            if proof.bad > 1 {
+                return self.undo(Why::Worse(worse.certain), now);
+            }
         }
         // Whoever touched the profile is about to switch: that is waited for.
-        let good = worse.is_empty() && untouched;
+        let good = worse.is_nothing() && untouched;
         proof.good = if good { proof.good.saturating_add(1) } else { 0 };
+        proof.worse = worse.all();
         let soaked = now >= proof.since.plus(limits.soak());
         if soaked && proof.good >= limits.looks && proof.heads >= limits.heads {
             self.enter(Phase::Deciding(proof), now);
             return self.question();
         }
+        let until_next =
+            Span::from_millis(limits.soak().as_millis() / i64::from(limits.looks.max(1)));
+        let until_next = if proof.bad > 0 { POLL } else { until_next };
         self.phase = Phase::Proving(proof);
-        wait(now, Span::from_millis(limits.soak().as_millis() / i64::from(limits.looks.max(1))))
+        wait(now, until_next)
     }
 
     fn decided(&mut self, decision: Option<Decision>, now: Span) -> Action {
@@ -362,6 +375,7 @@ impl Activation {
 fn unproven(proof: &Proof, untouched: bool, looks: u8) -> Why {
     match untouched {
         false => Why::Meddled,
+        true if !proof.worse.is_empty() => Why::Worse(proof.worse.clone()),
         true if proof.good >= looks => Why::NoConnection,
         true => Why::NotProven,
     }

@@ -5,6 +5,7 @@ use compliance_protocol::name::StorePath;
 use compliance_protocol::time::Span;
 use serde::{Deserialize, Serialize};
 
+use super::deadman::patience;
 use super::step::{POLL, TRIES, wait};
 use super::trial::GOES_DOWN;
 use super::{Action, Activation, Before, Class, DeadMan, Ending, Phase, Sight, Which};
@@ -32,6 +33,9 @@ pub struct Undo {
     pub at: Span,
     /// Since when it runs again.
     pub back_since: Option<Span>,
+    /// The boot loader was told to try nothing, and the guard of a trial boot is off the disk.
+    #[serde(default)]
+    pub forgotten: bool,
     /// How often profile or boot loader were put back.
     pub put_back: u8,
     /// Given up then.
@@ -203,6 +207,7 @@ impl Activation {
             switched: 0,
             at: now,
             back_since: None,
+            forgotten: false,
             put_back: 0,
             until,
         };
@@ -234,7 +239,7 @@ impl Activation {
         if *running != before.system && !ours {
             // But what it would be tried as is ours to take away.
             return match sight.once {
-                Some(None) => self.superseded(now),
+                Some(None) if undo.forgotten || self.class == Class::Live => self.superseded(now),
                 _ if !undo.touched => self.superseded(now),
                 _ => self.put_back_with(Action::ForgetOnce, undo, now),
             };
@@ -249,15 +254,18 @@ impl Activation {
             return self.go_back_again(sight, before, undo, now);
         }
         let worse = sight.health.as_ref().map(|health| health.worse_than(&before.health));
-        if worse.is_some_and(|worse| worse.is_empty()) {
-            return self.put_back(sight, before, undo, now);
+        let settled = now >= undo.back_since.get_or_insert(now).plus(self.limits.settle());
+        match worse {
+            Some(worse) if worse.is_nothing() || (settled && worse.certain.is_empty()) => {
+                self.put_back(sight, before, undo, now)
+            }
+            _ if settled => self.go_back_again(sight, before, undo, now),
+            // Units may need a moment.
+            _ => {
+                self.phase = Phase::Undoing(undo);
+                wait(now, POLL)
+            }
         }
-        // Units may need a moment.
-        if now < undo.back_since.get_or_insert(now).plus(self.limits.settle()) {
-            self.phase = Phase::Undoing(undo);
-            return wait(now, POLL);
-        }
-        self.go_back_again(sight, before, undo, now)
     }
 
     fn go_back_again(&mut self, sight: &Sight, before: &Before, undo: Undo, now: Span) -> Action {
@@ -309,7 +317,9 @@ impl Activation {
             () if !is_back(sight.default.as_ref(), &before.default) => {
                 Some(Action::InstallBoot(Which::Before))
             }
-            () if undo.touched && sight.once != Some(None) => Some(Action::ForgetOnce),
+            () if self.class == Class::Reboot && (!undo.forgotten || sight.once != Some(None)) => {
+                Some(Action::ForgetOnce)
+            }
             () if !is_back(sight.profile.as_ref(), &before.profile) => {
                 Some(Action::SetProfile(Which::Before))
             }
@@ -322,6 +332,7 @@ impl Activation {
             return wait(now, POLL);
         }
         undo.put_back = undo.put_back.saturating_add(1);
+        undo.forgotten |= action == Action::ForgetOnce;
         undo.at = now;
         self.phase = Phase::Undoing(undo);
         action
@@ -354,7 +365,8 @@ impl Activation {
 
     /// Calls off the dead-man, and ends.
     pub(super) fn leave(&mut self, ending: Ending, now: Span) -> Action {
-        let until = now.plus(self.limits.deadman()).plus(self.limits.switch());
+        // A dead-man that cannot be called off acts first, and for as long as it has patience.
+        let until = now.plus(self.limits.deadman()).plus(patience(self.limits.switch()));
         self.enter(Phase::Leaving { ending, tries: 0, until }, now);
         self.question()
     }

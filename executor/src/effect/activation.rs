@@ -12,7 +12,7 @@ use super::Performed;
 use super::bystanders::{self, deadman};
 use super::realise::BY_DAEMON;
 use super::steps::{Failed, OUTPUT_CAP, Run};
-use crate::activation::{Action, Activation, Decision, Event, Facts, Which};
+use crate::activation::{Action, Activation, Decision, Event, Facts, Phase, Which};
 use crate::config::Switching;
 use crate::decision;
 use crate::switched::leaves_its_end;
@@ -70,7 +70,14 @@ impl Hands<'_> {
                 let argv = [&argv[..], &BY_DAEMON].concat();
                 self.run("set_profile", path.as_str(), &argv, Duration::from_mins(2));
             }
-            Action::InstallBoot(which) => self.switch("install_boot", *which, "boot"),
+            Action::InstallBoot(which) => {
+                self.forget_trial();
+                self.switch("install_boot", *which, "boot");
+            }
+            // Nobody's inhibitor keeps the machine from going back.
+            Action::Reboot if matches!(self.activation.phase, Phase::Undoing(_)) => {
+                self.systemctl("reboot", &["--check-inhibitors=no", "reboot"]);
+            }
             Action::Reboot => self.systemctl("reboot", &["reboot"]),
             Action::TryOnce => self.try_once(),
             Action::ForgetOnce => self.forget_once(),
@@ -98,7 +105,7 @@ impl Hands<'_> {
         };
         let limit_s = self.activation.limits.switch_s;
         let Switching { systemd_run, helper, folder, .. } = self.switching;
-        let leaves = || leaves_its_end(helper, folder, self.activation.id);
+        let leaves = || leaves_its_end(helper, folder, self.activation.id, &system);
         let way = match which {
             Which::Next => Way::Forward { last: (verb == "test").then(leaves) },
             Which::Before => Way::Back,
@@ -227,6 +234,7 @@ impl Hands<'_> {
             store: self.store_room(),
             boot: self.boot_room(),
             loader: self.loader(),
+            pinned: self.is_pinned(),
         }
     }
 }

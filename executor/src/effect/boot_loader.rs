@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use compliance_checks::HostError;
+use compliance_daemon::files;
 use compliance_protocol::name::{AbsPath, StorePath};
 
 use super::activation::{Hands, READ};
@@ -16,7 +17,7 @@ use super::realise::BY_DAEMON;
 use crate::activation::{Loader, Which};
 use crate::boot_default::{self, Entries};
 use crate::config::BootLoader;
-use crate::guard::{self, Guard};
+use crate::guard::{Guard, MARKER};
 
 /// Variables of the boot loader (systemd's Boot Loader Interface).
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
@@ -76,6 +77,14 @@ impl Hands<'_> {
         }
     }
 
+    /// Whether somebody pinned what boots, so that what is installed has no say.
+    pub(super) fn is_pinned(&self) -> Option<bool> {
+        if self.bootctl().is_none() {
+            return Some(false);
+        }
+        Some(self.variable("LoaderEntryDefault").ok()?.is_some())
+    }
+
     /// Leaves a guard on disk, and gives the target an entry, which leaves the default alone: the installer of
     /// what boots by default writes it. Then has it tried once.
     pub(super) fn try_once(&mut self) {
@@ -84,6 +93,7 @@ impl Hands<'_> {
             return;
         }
         let target = self.activation.target.system.clone();
+        self.forget_trial();
         let profile = self.trial_profile();
         if let Some(folder) = profile.parent()
             && let Err(error) = fs::create_dir_all(folder)
@@ -92,13 +102,9 @@ impl Hands<'_> {
         }
         let (nix_env, profile) =
             (self.switching.nix_env.to_string(), profile.display().to_string());
-        for (name, arguments) in [
-            ("set_trial_profile", ["--set", target.as_str()]),
-            ("forget_old_trials", ["--delete-generations", "old"]),
-        ] {
-            let argv = [&[nix_env.as_str(), "-p", &profile], &arguments[..], &BY_DAEMON].concat();
-            self.run(name, target.as_str(), &argv, LIMIT);
-        }
+        let argv = [nix_env.as_str(), "-p", &profile, "--set", target.as_str()];
+        let argv = [&argv[..], &BY_DAEMON].concat();
+        self.run("set_trial_profile", target.as_str(), &argv, LIMIT);
         self.switch("install_trial", Which::Before, "boot");
         let entry = self.entries().and_then(|entries| entries.of(&target));
         if let (Some(entry), Some(bootctl)) = (entry, self.bootctl()) {
@@ -106,23 +112,52 @@ impl Hands<'_> {
         }
     }
 
-    /// Has it try nothing.
+    /// Has it try nothing, and takes the guard off the disk.
     pub(super) fn forget_once(&mut self) {
         let target = self.activation.target.system.to_string();
         if let Some(bootctl) = self.bootctl() {
             self.run("forget_once", &target, &[&bootctl, "set-oneshot", ""], LIMIT);
         }
-        if let Err(error) = guard::remove(&self.switching.roots) {
+        // Its entry goes with the next installation of whatever is to boot.
+        self.forget_trial();
+        if let Some(place) = self.guard_place()
+            && let Err(error) = files::remove(&place)
+        {
             tracing::warn!(%error, "the guard of a trial boot cannot be removed: it finds nothing to undo");
+        }
+    }
+
+    /// Or else its generation could become what boots by default: it is installed last.
+    pub(super) fn forget_trial(&self) {
+        let profile = self.trial_profile();
+        let (Some(folder), Some(name)) = (profile.parent(), profile.file_name()) else { return };
+        let of_trial = |entry: &fs::DirEntry| {
+            entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes())
+        };
+        for link in fs::read_dir(folder).into_iter().flatten().flatten().filter(of_trial) {
+            if let Err(error) = fs::remove_file(link.path()) {
+                tracing::warn!(%error, link = ?link.path(), "an earlier trial cannot be forgotten");
+            }
         }
     }
 
     /// It acts later than the dead-man that the executor arms when the boot has brought the target.
     fn leave_guard(&self) -> Result<(), Error> {
         let order = self.undoing().ok_or(ErrorKind::InvalidInput)?;
+        let place = self.guard_place().ok_or(ErrorKind::NotFound)?;
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder)?;
+        }
         let after_s = self.activation.limits.deadman_s.saturating_add(GUARD_SLACK_S);
-        fs::create_dir_all(self.switching.roots.as_str())?;
-        Guard { order, after_s }.leave(&self.switching.roots)
+        Guard { order, after_s }.leave(&place)
+    }
+
+    /// Where the target looks for its guard.
+    pub(super) fn guard_place(&self) -> Option<PathBuf> {
+        let marker = format!("{}/{MARKER}", self.activation.target.system).parse().ok()?;
+        let text = self.host.read(&marker, READ).ok()?;
+        let place: AbsPath = std::str::from_utf8(&text).ok()?.trim().parse().ok()?;
+        Some(PathBuf::from(place.as_str()))
     }
 
     fn trial_profile(&self) -> PathBuf {

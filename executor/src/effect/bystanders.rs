@@ -24,7 +24,8 @@ pub fn look_around(host: &dyn Host) -> Vec<Gate> {
     ]
 }
 
-pub(super) fn is_switching(host: &dyn Host) -> Option<bool> {
+/// Whether anybody is switching the system.
+pub(crate) fn is_switching(host: &dyn Host) -> Option<bool> {
     let busy = !matches!(unit(host, SWITCH)?.as_str(), "inactive" | "failed");
     Some(busy || lock::is_held(host, LOCK)?)
 }

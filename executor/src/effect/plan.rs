@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::activation::Hands;
 use super::bystanders;
 use crate::activation::{Changes, Class, Plan};
-use crate::guard::UNIT as GUARD;
+use crate::guard::MARKER;
 
 /// `check` and `dry-activate` end by then.
 const ASKING: Duration = Duration::from_mins(5);
@@ -78,13 +78,13 @@ impl Hands<'_> {
     }
 
     fn class_of(&self, system: &str) -> Result<Class, Plan> {
-        let guard = format!("{system}/etc/systemd/system/{GUARD}");
         let (reason, detail) = match self.needs_boot(system) {
             Some(false) => return Ok(Class::Live),
-            Some(true) if self.is_there(&guard) == Some(true) => return Ok(Class::Reboot),
-            Some(true) => {
-                ("no_guard_inside", format!("{system} has to be booted and has no {GUARD}"))
-            }
+            Some(true) if self.guard_place().is_some() => return Ok(Class::Reboot),
+            Some(true) => (
+                "no_guard_inside",
+                format!("{system} has to be booted, and has no {MARKER} to come back by"),
+            ),
             None => ("class_unknown", format!("whether {system} has to be booted is not known")),
         };
         Err(Plan::Cannot { reason, detail })

@@ -1,13 +1,12 @@
 //! What is seen of the machine during an activation.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use compliance_protocol::name::{AbsPath, StorePath};
 
 use super::activation::Hands;
 use super::bystanders::{self, deadman};
-use crate::activation::{DeadMan, Health, Phase, Sight};
+use crate::activation::{DeadMan, Health, Phase, Sight, Wanted};
 use crate::{decision, switched};
 
 impl Hands<'_> {
@@ -69,19 +68,18 @@ impl Hands<'_> {
         Some(Health::of_units(&self.host.all_units().ok()?, &self.wanted()?))
     }
 
-    /// The units that the running system wants to be started, whoever wants them.
-    fn wanted(&self) -> Option<BTreeSet<String>> {
+    /// The units that the running system wants to be started, and by which targets.
+    fn wanted(&self) -> Option<Wanted> {
         let folder = "/run/current-system/etc/systemd/system";
         let names = |folder: &str| self.host.list(&folder.parse().ok()?).ok();
-        let wants = names(folder)?
-            .into_iter()
-            .filter(|name| [".wants", ".requires"].iter().any(|suffix| name.ends_with(suffix)));
-        wants.map(|name| names(&format!("{folder}/{name}"))).try_fold(
-            BTreeSet::new(),
-            |mut all, more| {
-                all.extend(more?);
-                Some(all)
-            },
-        )
+        let mut wanted = Wanted::new();
+        for name in names(folder)? {
+            let by = [".wants", ".requires"].iter().find_map(|suffix| name.strip_suffix(suffix));
+            let Some(by) = by else { continue };
+            for unit in names(&format!("{folder}/{name}"))? {
+                wanted.entry(unit).or_default().insert(by.to_owned());
+            }
+        }
+        Some(wanted)
     }
 }

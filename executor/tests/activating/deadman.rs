@@ -104,10 +104,42 @@ fn where_no_switch_leads_back_it_restarts_the_machine_and_the_harder_the_longer_
     site.rig.host.install_deed("/old/systemd-run", Box::new(refused));
     let clock = Clock::default();
     assert_eq!(clock.undo(&undoing(&site), &site), Undone::Failed, "the fake one stays up");
-    let verbs = [&["reboot"][..], &["reboot", "--force"], &["reboot", "--force", "--force"]];
+    let verbs = [
+        &["reboot", "--check-inhibitors=no"][..],
+        &["reboot", "--force"],
+        &["reboot", "--force", "--force"],
+    ];
     assert_eq!(restarts(&site).iter().map(|argv| &argv[1..]).collect::<Vec<_>>(), verbs);
     // Twice the limit of a switch and twenty minutes; then five for each restart.
     assert_eq!(clock.0.get(), (2 * 900 + 1200 + 3 * 300) * 1000);
+}
+
+#[test]
+fn what_always_ended_so_is_no_reason_to_restart_a_machine_that_is_back() {
+    let site = Site::new();
+    site.rig.host.link("/run/current-system", NEXT, T0);
+    site.rig.host.install_deed(
+        "/old/systemd-run",
+        Box::new(|host, _| {
+            host.link("/run/current-system", OLD, T0);
+            Ok(Output { code: Some(2), ..said("") })
+        }),
+    );
+    let clock = Clock::default();
+    assert_eq!(clock.undo(&undoing(&site), &site), Undone::Back);
+    assert_eq!((clock.0.get(), restarts(&site).len()), (10_000, 0), "at the second attempt");
+}
+
+#[test]
+fn a_trial_is_not_undone_while_somebody_switches() {
+    let site = Site::new();
+    site.rig.host.link("/run/current-system", NEXT, T0);
+    let switching = "nixos-rebuild-switch-to-configuration.service";
+    site.rig.host.set_units(Ok(vec![unit(switching, "loaded", "active", "running")]));
+    let order = Undoing { class: Class::Reboot, ..undoing(&site) };
+    let clock = Clock::default();
+    assert_eq!(clock.undo(&order, &site), Undone::Failed, "the fake one stays up");
+    assert!(clock.0.get() > (2 * 900 + 1200) * 1000, "it waited first: {}", clock.0.get());
 }
 
 #[test]

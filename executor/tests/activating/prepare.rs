@@ -247,7 +247,7 @@ fn on_the_way_back_no_probe_of_the_system_that_goes_is_waited_for() {
     let form = site.order(activate(1));
     site.minutes(4);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "worse_than_before")]);
-    assert_eq!(started.load(Ordering::Relaxed), 2, "a look while it settles, and one after");
+    assert_eq!(started.load(Ordering::Relaxed), 3, "a look while it settles, and two after");
 }
 
 #[test]

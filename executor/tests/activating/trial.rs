@@ -1,5 +1,7 @@
 //! A system that has to be booted: the boot loader tries it once.
 
+use std::path::PathBuf;
+
 use super::*;
 use compliance_executor::guard::Guard;
 
@@ -44,6 +46,10 @@ fn has_to_be_booted() -> Site {
     site
 }
 
+fn guard_place(site: &Site) -> PathBuf {
+    site.folder.path().join("trial")
+}
+
 /// The machine restarts: the boot loader takes what it is to try, once.
 fn boots(site: &mut Site, comes_up: bool) {
     let once = {
@@ -70,8 +76,7 @@ fn it_is_tried_once_proven_and_only_then_what_boots() {
     assert_eq!(site.machine.lock().unwrap().once.as_deref(), Some("next.conf"));
     assert_eq!(site.links(), [OLD, OLD, OLD], "what boots by default is unchanged");
     assert_eq!(site.rig.status().activation.unwrap().phase, "rebooting");
-    let roots = format!("{}/gcroots", site.folder.path().display()).parse().unwrap();
-    let guard = Guard::take(&roots).unwrap().unwrap();
+    let guard = Guard::take(&guard_place(&site)).unwrap().unwrap();
     assert_eq!((guard.order.before.as_str(), guard.order.next.as_str()), (OLD, NEXT));
     assert_eq!(guard.after_s, 1500 + 600, "the executor's own dead-man acts before it");
     boots(&mut site, true);
@@ -114,10 +119,19 @@ fn one_that_is_worse_is_undone_by_a_boot() {
 #[test]
 fn without_a_unit_that_takes_up_the_guard_nothing_is_booted() {
     let mut site = has_to_be_booted();
-    site.rig.host.remove(&format!("{NEXT}/etc/systemd/system/compliance-trial.service"));
+    site.rig.host.remove(&format!("{NEXT}/etc/compliance/trial-boot"));
     let form = site.order(activate(1));
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "no_guard_inside")]);
     assert_eq!(restarts(&site).len(), 0);
+}
+
+#[test]
+fn a_default_that_somebody_pinned_is_not_fought() {
+    let mut site = has_to_be_booted();
+    let pin: Vec<_> = [7, 0, 0, 0].into_iter().chain(*b"o\0l\0d\0\0\0").collect();
+    site.rig.host.write(&format!("{VARIABLES}/LoaderEntryDefault-{VENDOR}"), pin);
+    let form = site.order(activate(1));
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Rejected, "boot_default_pinned")]);
 }
 
 #[test]
@@ -133,5 +147,6 @@ fn a_boot_loader_that_does_not_take_it_is_not_trusted_with_a_restart() {
     let form = site.order(activate(1));
     site.minutes(3);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "not_staged")]);
+    assert_eq!(Guard::take(&guard_place(&site)).unwrap(), None, "nothing is left for a later boot");
     assert_eq!((restarts(&site).len(), site.links()), (0, [OLD, OLD, OLD].map(str::to_owned)));
 }

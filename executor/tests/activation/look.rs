@@ -89,6 +89,7 @@ impl Run<'_> {
             store: Some(Room { free: 0, needed }),
             boot: Some(Room { free: 0, needed }),
             loader: Loader::TriesOnce,
+            pinned: Some(false),
         }
     }
 }

@@ -17,6 +17,18 @@ sed -e "s|@system@|$out|g" -e "s|@kind@|$kind|g" "$switch" >"$out/bin/switch-to-
 chmod +x "$out/bin/switch-to-configuration"
 
 case $kind in
+    stumbles | hides) activates="exit 2" ;;
+    *) activates= ;;
+esac
+cat >"$out/activate" <<SCRIPT
+#!/bin/sh
+PATH=/usr/bin:/bin
+ln -sfn $out /run/current-system.tmp && mv -T /run/current-system.tmp /run/current-system
+$activates
+SCRIPT
+chmod +x "$out/activate"
+
+case $kind in
     broken) before=/bin/false start="/bin/sleep infinity" ;;
     sickens) before=/bin/true start="/bin/sh -c 'sleep 4; exit 1'" ;;
     *) before=/bin/true start="/bin/sleep infinity" ;;
@@ -79,11 +91,13 @@ Description=Whether $title is of use
 Type=oneshot
 ExecStart=$works
 UNIT
+mkdir -p "$out/etc/compliance"
+echo /var/lib/compliance/trial >"$out/etc/compliance/trial-boot"
 cat >"$units/compliance-trial.service" <<UNIT
 [Unit]
 Description=Goes back from a trial boot
 [Service]
-ExecStart=/usr/local/bin/compliance-executor guard --config /etc/compliance/executor.toml
+ExecStart=/usr/local/bin/compliance-executor guard /var/lib/compliance/trial
 UNIT
 
 mkdir "$units/multi-user.target.wants"

@@ -33,6 +33,10 @@
         stumbles = {
           kind = "stumbles";
         };
+        # The same, and its switch says that it is only a unit that is not well.
+        hides = {
+          kind = "hides";
+        };
         # Its unit cannot start.
         broken = {
           kind = "broken";
