@@ -66,9 +66,9 @@ fn what_has_proven_itself_and_is_nowhere_to_be_had_any_more_is_refused_with_that
     let mut site = adopted();
     let there = site.order(activate(1));
     site.minutes(4);
-    let gone = |asked: &[String]| match asked.iter().any(|part| part == "--dry-run") {
-        true => Ok(said("")),
-        false => Ok(Output { code: Some(1), ..said("") }),
+    let gone = |asked: &[String]| {
+        let only_asked = asked.iter().any(|part| part == "--dry-run");
+        Ok(Output { code: Some(i32::from(!only_asked)), ..said("") })
     };
     site.rig.host.install_deed("/old/nix-store", Box::new(move |_, asked| gone(asked)));
     let back = site.order(back_to(2, OLD).after(&there).issued(site.rig.reading.wall));
