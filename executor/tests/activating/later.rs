@@ -112,11 +112,13 @@ fn what_it_had_made_of_profile_and_boot_default_is_put_back() {
 fn a_boot_into_the_system_of_before_needs_no_switch() {
     let (mut site, form) = rewritten(with_unknown_phase);
     site.rig.host.link("/run/current-system", OLD, T0);
+    site.rig.host.link(PROFILE, NEXT, T0);
     site.machine.lock().unwrap().deadman = None;
     show_units(&site.rig.host, &site.machine.lock().unwrap());
     site.rig.reboot();
     site.minutes(1);
     assert_eq!(site.rig.about(&form), [outcome(Reverted, "interrupted")]);
+    assert_eq!(site.links(), [OLD, OLD, OLD], "the profile is put back");
     assert_eq!(steps(&site, &form, "switch_test"), 1, "the one of the later release");
 }
 
