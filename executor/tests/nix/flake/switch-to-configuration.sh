@@ -69,7 +69,7 @@ esac
 
 result=0
 "$system/activate" || result=2
-for unit in "$system"/etc/systemd/system/*.service; do
+for unit in "$system"/etc/systemd/system/*; do
     ln -sfn "$unit" /run/systemd/system/
 done
 
