@@ -1,0 +1,146 @@
+# The two processes of an appliance, and what belongs to them.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.compliance-agent;
+  hardening = import ./../hardening.nix { inherit lib; };
+  toToml = import ../lib/toml.nix { inherit lib; };
+
+  agentToml = toToml cfg.settings.agent;
+  executorToml = toToml cfg.settings.executor;
+  digest = builtins.hashString "sha256";
+  systemctl = lib.getExe' cfg.tools.systemd "systemctl";
+
+  # Both are what an owner of a hundred clinics would want to be back, however often they die.
+  lives = {
+    Type = "notify";
+    Restart = "always";
+    RestartSec = "1s";
+    RestartSteps = 8;
+    RestartMaxDelaySec = "5min";
+    WatchdogSec = "3min";
+    TimeoutStopSec = "30s";
+  };
+in
+{
+  config = lib.mkIf cfg.enable {
+    environment.etc = {
+      "compliance/agent.toml".text = agentToml;
+      "compliance/executor.toml".text = executorToml;
+    };
+    # nft is looked for there by the executor; the others are for people.
+    environment.systemPackages = [
+      cfg.package
+      cfg.tools.nftables
+    ];
+
+    users.users.compliance-agent = {
+      isSystemUser = true;
+      inherit (cfg) uid;
+      group = "compliance-agent";
+      description = "Courier of the compliance appliance";
+    };
+    users.groups.compliance-agent.gid = cfg.uid;
+
+    systemd.services.compliance-agent = {
+      description = "Compliance agent: carries orders in and evidence out";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "compliance-executor.socket" ];
+      after = [
+        "compliance-executor.socket"
+        "network.target"
+        "nss-lookup.target"
+      ];
+      # An appliance that is not enrolled yet has none.
+      unitConfig.ConditionPathExists = toString cfg.tls.certificateFile;
+      unitConfig.StartLimitIntervalSec = 0;
+      restartTriggers = [ (digest agentToml) ];
+      serviceConfig =
+        hardening.agent { addresses = cfg.egress.staticAddresses; }
+        // lives
+        // {
+          ExecStart = "${lib.getExe' cfg.package "compliance-agent"} run --config /etc/compliance/agent.toml";
+          User = "compliance-agent";
+          Group = "compliance-agent";
+          LoadCredential = [
+            "ca:${cfg.tls.caFile}"
+            "certificate:${toString cfg.tls.certificateFile}"
+            "key:${toString cfg.tls.keyFile}"
+          ];
+          RuntimeDirectory = "compliance-agent";
+          RuntimeDirectoryMode = "0750";
+        };
+    };
+
+    systemd.sockets.compliance-executor = {
+      description = "Where the compliance agent asks the executor";
+      wantedBy = [ "sockets.target" ];
+      listenStreams = [ "/run/compliance/executor.sock" ];
+      socketConfig = {
+        SocketUser = "compliance-agent";
+        SocketGroup = "compliance-agent";
+        SocketMode = "0600";
+      };
+    };
+
+    systemd.services.compliance-executor = {
+      description = "Compliance executor: verifies, observes, decides, heals, signs";
+      wantedBy = [ "multi-user.target" ];
+      requires = [ "compliance-executor.socket" ];
+      after = [
+        "compliance-executor.socket"
+        "nftables.service"
+        "systemd-journald.service"
+      ];
+      # An appliance that is not enrolled yet has nothing there.
+      unitConfig.ConditionDirectoryNotEmpty = cfg.settings.executor.data_dir;
+      unitConfig.StartLimitIntervalSec = 0;
+      restartTriggers = [ (digest executorToml) ];
+      # It has no network to fetch with: the daemon does.
+      environment.NIX_REMOTE = "daemon";
+      serviceConfig =
+        hardening.executor
+        // lives
+        // {
+          ExecStart = "${lib.getExe' cfg.package "compliance-executor"} serve --config /etc/compliance/executor.toml";
+          StateDirectory = "compliance";
+          StateDirectoryMode = "0700";
+          # Decisions of activations lie there, and outlive it.
+          RuntimeDirectory = "compliance";
+          RuntimeDirectoryPreserve = true;
+          # The system profile, roots of the garbage collector, the lock of a switch.
+          ReadWritePaths = [
+            "-/nix/var/nix/gcroots"
+            "-/nix/var/nix/profiles"
+            "-/run/nixos"
+          ];
+        };
+    };
+
+    systemd.tmpfiles.settings.compliance = lib.mkIf cfg.activation.enable {
+      ${cfg.settings.executor.activation.roots}.d = {
+        mode = "0755";
+        user = "root";
+        group = "root";
+      };
+    };
+
+    # A renewed certificate: the agent, which keeps nothing, begins anew with it.
+    systemd.paths.compliance-agent-certificate = {
+      description = "Watches for a renewed certificate of the compliance agent";
+      wantedBy = [ "paths.target" ];
+      pathConfig.PathChanged = toString cfg.tls.certificateFile;
+    };
+    systemd.services.compliance-agent-certificate = {
+      description = "Restarts the compliance agent with a renewed certificate";
+      serviceConfig = hardening.restarter // {
+        Type = "oneshot";
+        ExecStart = "${systemctl} --no-block try-restart compliance-agent.service";
+      };
+    };
+  };
+}

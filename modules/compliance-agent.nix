@@ -1,0 +1,9 @@
+# The compliance appliance for NixOS: docs/options.md.
+{
+  imports = [
+    ./agent/options.nix
+    ./agent/assertions.nix
+    ./agent/units.nix
+    ./egress.nix
+  ];
+}
