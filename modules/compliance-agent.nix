@@ -4,6 +4,8 @@
     ./agent/options.nix
     ./agent/assertions.nix
     ./agent/units.nix
+    ./backups.nix
+    ./baseline.nix
     ./egress.nix
   ];
 }

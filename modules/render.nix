@@ -21,6 +21,7 @@ let
     nftables = at tools;
     nix = at tools;
     systemd = at tools;
+    writeText = _: text: text;
   };
 
   inherit
@@ -48,9 +49,9 @@ let
     lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.${suffix}" (render unit));
 
   sysusers =
-    lib.mapAttrsToList (name: group: "g ${name} ${toString group.gid}") config.users.groups
+    lib.mapAttrsToList (name: group: "g ${name} ${toString (group.gid or "-")}") config.users.groups
     ++ lib.mapAttrsToList (
-      name: user: "u ${name} ${toString user.uid}:${user.group} \"${user.description}\""
+      name: user: "u ${name} ${toString (user.uid or "-")}:${user.group} \"${user.description}\""
     ) config.users.users;
   tmpfiles = lib.concatLists (
     lib.mapAttrsToList (

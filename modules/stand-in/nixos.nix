@@ -56,7 +56,10 @@ in
     };
     swapDevices = fixed [ ];
     system = {
-      build = anything;
+      build = {
+        complianceBaseline = mkOption { type = types.anything; };
+        toplevel = mkOption { type = types.anything; };
+      };
       switch.enable = fixed true;
     };
     systemd = {

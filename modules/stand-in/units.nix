@@ -40,7 +40,11 @@ let
     unit: own:
     lib.concatStringsSep "\n" (
       section "Unit" (
-        assignments ({ Description = unit.description; } // joined unit // (unit.unitConfig or { }))
+        assignments (
+          lib.optionalAttrs (unit ? description) { Description = unit.description; }
+          // joined unit
+          // (unit.unitConfig or { })
+        )
       )
       ++ own
       ++ section "Install" (map (target: "WantedBy=${target}") (unit.wantedBy or [ ]))
