@@ -20,6 +20,7 @@ let
     getent = at tools;
     nftables = at tools;
     nix = at tools;
+    restic = at tools;
     systemd = at tools;
     writeText = _: text: text;
   };

@@ -1,4 +1,4 @@
-# The options of NixOS that our modules set or read. Those that only we read have no checks of their own.
+# The options of NixOS that our modules and examples set or read, without checks of their own.
 { lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
@@ -11,6 +11,18 @@ let
     mkOption {
       type = types.anything;
       inherit default;
+    };
+  jobs =
+    options:
+    mkOption {
+      type = types.attrsOf (
+        types.submodule {
+          options = options // {
+            user = fixed "root";
+          };
+        }
+      );
+      default = { };
     };
 in
 {
@@ -25,8 +37,14 @@ in
     };
     boot.initrd.luks.devices = anything;
     boot.loader = {
-      efi.efiSysMountPoint = fixed "/boot";
-      grub.enable = fixed true;
+      efi = {
+        canTouchEfiVariables = fixed false;
+        efiSysMountPoint = fixed "/boot";
+      };
+      grub = {
+        device = fixed "";
+        enable = fixed true;
+      };
       systemd-boot.enable = fixed false;
     };
     environment = {
@@ -39,20 +57,32 @@ in
         allowedTCPPorts = fixed [ ];
         enable = fixed true;
       };
+      hostName = fixed "nixos";
       nameservers = fixed [ ];
-      nftables = {
-        enable = fixed false;
-      };
+      nftables.enable = fixed false;
     };
     nix = {
       enable = fixed true;
       package = fixed pkgs.nix;
     };
     services = {
-      borgbackup.jobs = anything;
+      borgbackup.jobs = jobs {
+        postHook = mkOption {
+          type = types.lines;
+          default = "";
+        };
+        readWritePaths = fixed [ ];
+      };
+      postgresql.enable = fixed false;
       journald.storage = fixed "persistent";
       resolved.enable = fixed false;
-      restic.backups = anything;
+      restic.backups = jobs {
+        initialize = fixed false;
+        package = fixed pkgs.restic;
+        passwordFile = fixed null;
+        paths = fixed [ ];
+        repository = fixed null;
+      };
     };
     swapDevices = fixed [ ];
     system = {
@@ -60,6 +90,7 @@ in
         complianceBaseline = mkOption { type = types.anything; };
         toplevel = mkOption { type = types.anything; };
       };
+      stateVersion = fixed "26.05";
       switch.enable = fixed true;
     };
     systemd = {

@@ -8,10 +8,7 @@
   boot.loader.systemd-boot.enable = true;
   fileSystems."/".device = "/dev/mapper/root";
   networking.nftables.enable = true;
-  services.restic.backups.records = {
-    user = "root";
-    package = { outPath = "/usr"; };
-  };
+  services.restic.backups.records.repository = "/srv/backup";
   services.borgbackup.jobs.images.user = "borg";
   system.build.toplevel = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-clinic-042";
 
