@@ -76,6 +76,8 @@ in
       "ProtectProc"
       # Hidden from /proc would be the table of swap areas.
       "ProcSubset"
+      # It refuses openat2, with which files are opened without following links.
+      "RestrictSUIDSGID"
     ] strictest
     // {
       # The ruleset, and status files and archives of backups that other users own.

@@ -121,13 +121,21 @@ in
         };
     };
 
-    systemd.tmpfiles.settings.compliance = lib.mkIf cfg.activation.enable {
-      ${cfg.settings.executor.activation.roots}.d = {
-        mode = "0755";
-        user = "root";
-        group = "root";
-      };
-    };
+    # Both must be there before the executor starts, or it could not write to them.
+    systemd.tmpfiles.settings.compliance = lib.mkIf cfg.activation.enable (
+      lib.genAttrs
+        [
+          cfg.settings.executor.activation.roots
+          "/run/nixos"
+        ]
+        (_: {
+          d = {
+            mode = "0755";
+            user = "root";
+            group = "root";
+          };
+        })
+    );
 
     # A renewed certificate: the agent, which keeps nothing, begins anew with it.
     systemd.paths.compliance-agent-certificate = {
