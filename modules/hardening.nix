@@ -64,7 +64,9 @@ in
     // internet
     // lib.optionalAttrs (addresses != null) { IPAddressAllow = addresses; };
 
+  # `triesOnce`: it tells systemd-boot to try a system once.
   executor =
+    { triesOnce }:
     without [
       # Root of the machine, not of a user namespace: it restarts units and loads rulesets.
       "PrivateUsers"
@@ -84,7 +86,9 @@ in
       CapabilityBoundingSet = [
         "CAP_DAC_READ_SEARCH"
         "CAP_NET_ADMIN"
-      ];
+      ]
+      # The kernel protects the firmware's variables with the immutable flag.
+      ++ lib.optional triesOnce "CAP_LINUX_IMMUTABLE";
       # Headers of encrypted volumes, for reading.
       DeviceAllow = [ "block-* r" ];
       # Backups may lie there.
@@ -96,6 +100,13 @@ in
       ];
       # Whether the clock is synchronised is asked with adjtimex.
       SystemCallFilter = strictest.SystemCallFilter ++ [ "adjtimex clock_adjtime" ];
+      # Roots of the garbage collector, the system profile, the lock of a switch.
+      ReadWritePaths = [
+        "-/nix/var/nix/gcroots"
+        "-/nix/var/nix/profiles"
+        "-/run/nixos"
+      ]
+      ++ lib.optional triesOnce "-/sys/firmware/efi/efivars";
     };
 
   # Keeps the agent's egress table.

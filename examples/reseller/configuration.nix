@@ -1,5 +1,5 @@
-# An appliance that a reseller brings to a clinic, with a control plane that has an address and no name, and
-# systems that are built on the appliance. Beside it, what all of the reseller's sites have in common.
+# An appliance that a reseller brings to a clinic, with a control plane that has an address and no name. `common` is
+# what all of the reseller's sites share, and would lie in a file of its own.
 let
   common = {
     services.compliance-agent = {
@@ -10,7 +10,6 @@ let
       mcp.url = "https://192.0.2.10:8443";
       tls.caFile = "/etc/compliance/ca.pem";
       trustFile = "/etc/compliance/trust.dsse.json";
-      activation.source = "flake";
       # Patching waits for an order, a firewall for a person.
       heal.firewall = "order";
       maintenanceWindows = [

@@ -222,24 +222,18 @@ in
         type = types.bool;
         default = true;
         example = false;
-        description = "Whether systems are activated by order.";
-      };
-      source = mkOption {
-        type = types.enum [
-          "store-path"
-          "flake"
-        ];
-        default = "store-path";
-        example = "flake";
-        description = ''
-          Where systems come from. `store-path`: from signed substituters, built once and centrally. `flake`: also
-          from a pinned flake, which is then built on the appliance.
-        '';
+        description = "Whether systems are activated by order: a store path that is here or comes from signed substituters, which is recommended, or a pinned flake that is built on the appliance. The order says which.";
       };
       switchSec = seconds 900 "How long one switch may take, forward or back, in seconds.";
       settleSec = seconds 30 "What is worse than before this long after a switch may still settle, in seconds.";
       soakSec = seconds 120 "How long a new system is watched at least before it is what boots, in seconds.";
       deadManSec = seconds 1500 "The dead-man puts the system of before back this long after it was armed, in seconds. It must be later than one switch, settling and the soak together and 60 s more.";
+      probes = mkOption {
+        type = types.listOf types.str;
+        default = [ ];
+        example = [ "frontdesk-works.service" ];
+        description = "Services with `Type=oneshot` and without `RemainAfterExit=` that say whether what the machine is for works, at most 16. Each is started at every look; one that fails, and did not before, undoes a new system.";
+      };
       looks = mkOption {
         type = types.ints.between 1 255;
         default = 4;

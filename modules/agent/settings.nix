@@ -20,6 +20,7 @@ let
     systemd_run = tool "systemd" "systemd-run";
     nix_store = tool "nix" "nix-store";
     nix_env = tool "nix" "nix-env";
+    nix = tool "nix" "nix";
     # The dead-man runs this one, whatever else has changed.
     helper = lib.getExe' cfg.package "compliance-executor";
     roots = "/nix/var/nix/gcroots/compliance";
@@ -45,7 +46,7 @@ let
       inherit (cfg.activation) looks heads;
     };
   }
-  // lib.optionalAttrs (cfg.activation.source == "flake") { nix = tool "nix" "nix"; };
+  // lib.optionalAttrs (cfg.activation.probes != [ ]) { inherit (cfg.activation) probes; };
 in
 {
   agent = defaults {

@@ -15,7 +15,11 @@ let
   digest = builtins.hashString "sha256";
   systemctl = lib.getExe' cfg.tools.systemd "systemctl";
 
-  # Both are what an owner of a hundred clinics would want to be back, however often they die.
+  confined = hardening.executor {
+    triesOnce = cfg.activation.enable && config.boot.loader.systemd-boot.enable;
+  };
+
+  # However often they die, they come back.
   lives = {
     Type = "notify";
     Restart = "always";
@@ -103,7 +107,7 @@ in
       # It has no network to fetch with: the daemon does.
       environment.NIX_REMOTE = "daemon";
       serviceConfig =
-        hardening.executor
+        confined
         // lives
         // {
           ExecStart = "${lib.getExe' cfg.package "compliance-executor"} serve --config /etc/compliance/executor.toml";
@@ -112,14 +116,38 @@ in
           # Decisions of activations lie there, and outlive it.
           RuntimeDirectory = "compliance";
           RuntimeDirectoryPreserve = true;
-          # The system profile, roots of the garbage collector, the lock of a switch.
-          ReadWritePaths = [
-            "-/nix/var/nix/gcroots"
-            "-/nix/var/nix/profiles"
-            "-/run/nixos"
-          ];
         };
     };
+
+    # A system that is booted on trial goes back by it, whatever becomes of its executor.
+    systemd.services.compliance-trial = lib.mkIf cfg.activation.enable {
+      description = "Guard of a trial boot of the compliance appliance";
+      # As early as its file can be read, and also where the boot ends in an emergency.
+      wantedBy = [ "sysinit.target" ];
+      before = [ "shutdown.target" ];
+      conflicts = [ "shutdown.target" ];
+      # It may be waiting when somebody switches, and goes on waiting.
+      restartIfChanged = false;
+      unitConfig = {
+        DefaultDependencies = false;
+        IgnoreOnIsolate = true;
+        RequiresMountsFor = cfg.settings.executor.activation.roots;
+        X-StopOnRemoval = false;
+      };
+      serviceConfig = confined // {
+        Type = "exec";
+        ExecStart = "${lib.getExe' cfg.package "compliance-executor"} guard --config /etc/compliance/executor.toml";
+        RuntimeDirectory = "compliance";
+        RuntimeDirectoryPreserve = true;
+      };
+    };
+
+    # A system that hangs before its first units start has to come back as well.
+    boot.kernelParams = lib.mkIf cfg.activation.enable [
+      "panic=60"
+      "boot.panic_on_fail"
+    ];
+    systemd.settings.Manager.RuntimeWatchdogSec = lib.mkIf cfg.activation.enable (lib.mkDefault "60s");
 
     # Both must be there before the executor starts, or it could not write to them.
     systemd.tmpfiles.settings.compliance = lib.mkIf cfg.activation.enable (

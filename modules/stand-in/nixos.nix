@@ -36,6 +36,7 @@ in
       default = [ ];
     };
     boot.initrd.luks.devices = anything;
+    boot.kernelParams = fixed [ ];
     boot.loader = {
       efi = {
         canTouchEfiVariables = fixed false;
@@ -97,6 +98,7 @@ in
       package = fixed pkgs.systemd;
       paths = anything;
       services = anything;
+      settings = anything;
       sockets = anything;
       timers = anything;
       tmpfiles.settings = anything;

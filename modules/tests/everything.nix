@@ -15,7 +15,7 @@
   services.compliance-agent = {
     mode = lib.mkForce "reseller";
     reseller = "northwind";
-    activation.source = "flake";
+    activation.soakSec = 300;
     backups.records = {
       tool = "restic";
       filters = [
