@@ -53,19 +53,24 @@ in
   inherit (packages) compliance-agent compliance-mcp compliancectl;
 
   format = cargo "format" [ pkgs.rustfmt ] "cargo fmt --all --check";
-  clippy = cargo "clippy" [ pkgs.clippy ] "cargo clippy --offline --workspace --all-targets -- -D warnings";
+  clippy = cargo "clippy" [
+    pkgs.clippy
+  ] "cargo clippy --offline --workspace --all-targets -- -D warnings";
   tests = cargo "tests" [ pkgs.nftables ] "cargo test --offline --workspace";
 
-  modules = pkgs.runCommand "modules" {
-    accepted = map evaluated [
-      ./modules/tests/appliance.nix
-      ./modules/tests/control-plane.nix
-    ];
-    inherit taken;
-  } ''
-    [ -z "$taken" ] || { echo "these should be refused, and are not: $taken"; exit 1; }
-    touch $out
-  '';
+  modules =
+    pkgs.runCommand "modules"
+      {
+        accepted = map evaluated [
+          ./modules/tests/appliance.nix
+          ./modules/tests/control-plane.nix
+        ];
+        inherit taken;
+      }
+      ''
+        [ -z "$taken" ] || { echo "these should be refused, and are not: $taken"; exit 1; }
+        touch $out
+      '';
 
   examples = pkgs.runCommand "examples" {
     systems = lib.mapAttrsToList (

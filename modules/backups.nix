@@ -1,11 +1,6 @@
 # Makes jobs of `services.restic.backups` and `services.borgbackup.jobs` write the status file that the backups
 # check reads: docs/checks/backups.md.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+{ config, lib, ... }:
 let
   inherit (lib) mkOption types;
   cfg = config.services.compliance-agent;
@@ -26,7 +21,9 @@ let
     .${job.tool};
   writes =
     name: job:
-    "${cfg.package}/libexec/compliance/${job.tool}.sh backed-up ${lib.escapeShellArgs ([ (status name) ] ++ job.filters)}";
+    "${cfg.package}/libexec/compliance/${job.tool}.sh backed-up ${
+      lib.escapeShellArgs ([ (status name) ] ++ job.filters)
+    }";
   # systemd would look for specifiers and variables in it.
   forSystemd = lib.replaceStrings [ "%" "$" ] [ "%%" "$$" ];
 

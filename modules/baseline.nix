@@ -36,9 +36,9 @@ let
     "compliance-egress.service"
     "compliance-egress.timer"
   ]
-  ++
-    lib.optional (config.networking.firewall.enable || config.networking.nftables.enable)
-      (if config.networking.nftables.enable then "nftables.service" else "firewall.service");
+  ++ lib.optional (config.networking.firewall.enable || config.networking.nftables.enable) (
+    if config.networking.nftables.enable then "nftables.service" else "firewall.service"
+  );
 
   # What is empty was not said by anybody, and is for the one who signs.
   sections = lib.filterAttrs (_: said: said != { }) {
@@ -63,7 +63,9 @@ let
   text = ''
     # The baseline of ${cfg.tenant}/${cfg.site}, as its configuration has it. It is not signed.
     ${lib.optionalString (missing != [ ])
-      "# Missing, and to be added before it can be signed, from `compliance-executor capture` on a system that has\n# proven itself: ${lib.concatMapStringsSep ", " (check: "[${check}]") missing}."
+      "# Missing, and to be added before it can be signed, from `compliance-executor capture` on a system that has\n# proven itself: ${
+        lib.concatMapStringsSep ", " (check: "[${check}]") missing
+      }."
     }
     ${toToml (
       {
@@ -83,16 +85,21 @@ in
       example = 2;
       description = "The version of the unsigned baseline; it grows with each that is signed for the site.";
     };
-    patching = section "patching" { max_age_d = 14; } "30 days, and 7 for a pending reboot, unless said.";
+    patching = section "patching" {
+      max_age_d = 14;
+    } "30 days, and 7 for a pending reboot, unless said.";
     services = section "services" {
       units = [ { unit = "postgresql.service"; } ];
     } "The appliance's own units and the firewall's stand there already; `units` are added.";
     backups = section "backups" {
       not_applicable = "this machine holds no records";
     } "The jobs of {option}`services.compliance-agent.backups` stand there already.";
-    firewall = section "firewall" {
-      not_applicable = "behind the clinic's own firewall";
-    } "Nothing stands there: its digest is the kernel's, and `compliance-executor capture` prints it on a running system.";
+    firewall =
+      section "firewall"
+        {
+          not_applicable = "behind the clinic's own firewall";
+        }
+        "Nothing stands there: its digest is the kernel's, and `compliance-executor capture` prints it on a running system.";
     logging = section "logging" {
       forwarders = [ "vector.service" ];
     } "Whether the journal is kept on disk stands there already.";

@@ -14,9 +14,21 @@ let
 
   # Each as [ name of the option, its file, name of the credential ].
   secrets = [
-    [ "feedKeyFile" cfg.feedKeyFile "feed.key" ]
-    [ "checkpointKeyFile" cfg.checkpointKeyFile "checkpoint.key" ]
-    [ "tls.keyFile" cfg.tls.keyFile "tls.key" ]
+    [
+      "feedKeyFile"
+      cfg.feedKeyFile
+      "feed.key"
+    ]
+    [
+      "checkpointKeyFile"
+      cfg.checkpointKeyFile
+      "checkpoint.key"
+    ]
+    [
+      "tls.keyFile"
+      cfg.tls.keyFile
+      "tls.key"
+    ]
   ];
   credential = name: "/run/credentials/compliance-mcp.service/${name}";
 
@@ -225,9 +237,7 @@ in
         ExecStart = "${lib.getExe' cfg.package "compliance-mcp"} serve --config /etc/compliance/mcp.toml";
         User = "compliance-mcp";
         Group = "compliance-mcp";
-        LoadCredential = map (
-          secret: "${lib.last secret}:${toString (builtins.elemAt secret 1)}"
-        ) secrets;
+        LoadCredential = map (secret: "${lib.last secret}:${toString (builtins.elemAt secret 1)}") secrets;
         StateDirectory = "compliance-mcp";
         StateDirectoryMode = "0700";
         Restart = "always";

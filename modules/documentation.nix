@@ -17,7 +17,11 @@ let
         compliance-agent = named "compliance-agent";
         compliance-mcp = named "compliance-mcp";
         nftables = named "nftables";
-        formats.toml = _: { type = lib.types.anything // { description = "TOML value"; }; };
+        formats.toml = _: {
+          type = lib.types.anything // {
+            description = "TOML value";
+          };
+        };
       };
     })
     options
@@ -53,10 +57,7 @@ let
     let
       text = show "" value;
     in
-    if lib.hasInfix "\n" text then
-      "${word}:\n\n```nix\n${text}\n```\n"
-    else
-      "${word}: `${text}`\n";
+    if lib.hasInfix "\n" text then "${word}:\n\n```nix\n${text}\n```\n" else "${word}: `${text}`\n";
 
   # {option}`x` is for NixOS's own manual.
   plain = lib.replaceStrings [ "{option}`" ] [ "`" ];

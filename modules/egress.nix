@@ -30,19 +30,23 @@ let
   # Rules for `addresses` of either version.
   to =
     addresses: rest:
-    lib.concatMap (
-      family:
-      lib.optional (family.of != [ ]) "${family.name} daddr { ${lib.concatStringsSep ", " family.of} } ${rest}"
-    ) [
-      {
-        name = "ip";
-        of = lib.filter (address: !isSix address) addresses;
-      }
-      {
-        name = "ip6";
-        of = lib.filter isSix addresses;
-      }
-    ];
+    lib.concatMap
+      (
+        family:
+        lib.optional (
+          family.of != [ ]
+        ) "${family.name} daddr { ${lib.concatStringsSep ", " family.of} } ${rest}"
+      )
+      [
+        {
+          name = "ip";
+          of = lib.filter (address: !isSix address) addresses;
+        }
+        {
+          name = "ip6";
+          of = lib.filter isSix addresses;
+        }
+      ];
 
   rules = [
     "ip daddr @mcp4 tcp dport ${toString mcp.port} accept"
@@ -102,7 +106,8 @@ in
     };
     resolvers = mkOption {
       type = types.listOf types.str;
-      default = if config.services.resolved.enable then [ "127.0.0.53" ] else config.networking.nameservers;
+      default =
+        if config.services.resolved.enable then [ "127.0.0.53" ] else config.networking.nameservers;
       defaultText = lib.literalExpression "if config.services.resolved.enable then [ \"127.0.0.53\" ] else config.networking.nameservers";
       example = [ "192.0.2.53" ];
       description = "Addresses of the resolvers that the agent may ask. None are needed where nscd or an address in {option}`services.compliance-agent.mcp.url` spares it the question.";

@@ -8,6 +8,7 @@
 # While HOST cannot be looked up, the addresses found last stay; they are kept in $STATE_DIRECTORY/addresses.
 set -eu
 umask 077
+export LC_ALL=C
 kept="${STATE_DIRECTORY:?}/addresses"
 
 # The addresses of the host $1, one a line, sorted; of scoped and mapped ones none.
@@ -40,6 +41,7 @@ load() {
 
 is_loaded() {
     four=$(elements mcp4) && six=$(elements mcp6) || return
+    # shellcheck disable=SC2086 # A line each.
     [ "$(printf '%s\n' $four $six | sort)" = "$(cat "$kept")" ]
 }
 

@@ -46,8 +46,7 @@ let
       throw (lib.concatMapStringsSep "\n" (check: check.message) failed);
 
   named =
-    suffix: render:
-    lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.${suffix}" (render unit));
+    suffix: render: lib.mapAttrs' (name: unit: lib.nameValuePair "${name}.${suffix}" (render unit));
 
   sysusers =
     lib.mapAttrsToList (name: group: "g ${name} ${toString (group.gid or "-")}") config.users.groups

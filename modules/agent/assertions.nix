@@ -67,8 +67,7 @@ in
       }
       {
         assertion =
-          cfg.activation.enable
-          -> config.boot.loader.systemd-boot.enable || config.boot.loader.grub.enable;
+          cfg.activation.enable -> config.boot.loader.systemd-boot.enable || config.boot.loader.grub.enable;
         message = "${option "activation.enable"} needs a boot loader that can be asked what it boots: set boot.loader.systemd-boot.enable = true or boot.loader.grub.enable = true, or ${option "activation.enable"} = false.";
       }
     ]
@@ -77,10 +76,10 @@ in
     warnings =
       lib.optional (cfg.maintenanceWindows == [ ])
         "${option "maintenanceWindows"} is empty: nothing disruptive is ever done but by orders with `--when now`. Write a window, such as { start = \"02:00\"; lengthMin = 120; zone = \"Europe/Paris\"; }."
-      ++ lib.optional (!cfg.egress.enable)
-        "${option "egress.enable"} is false: an agent that is owned can reach the whole network. Leave it true."
+      ++
+        lib.optional (!cfg.egress.enable)
+          "${option "egress.enable"} is false: an agent that is owned can reach the whole network. Leave it true."
       ++ lib.optional cfg.dryRun "${option "dryRun"} is true: nothing is healed and no order carried out. Set it to false when you have seen enough."
-      ++ lib.optional (lib.hasPrefix "/nix/store" (toString cfg.baselineFile))
-        "${option "baselineFile"} is in the Nix store: a baseline is bound to the system that it judges and cannot be part of it, so this one never comes into force here. Leave the option out, and put the signed file at /var/lib/compliance/baseline.dsse.json.";
+      ++ lib.optional (lib.hasPrefix "/nix/store" (toString cfg.baselineFile)) "${option "baselineFile"} is in the Nix store: a baseline is bound to the system that it judges and cannot be part of it, so this one never comes into force here. Leave the option out, and put the signed file at /var/lib/compliance/baseline.dsse.json.";
   };
 }

@@ -10,22 +10,26 @@ let
   cfg = config.services.compliance-agent;
   toml = pkgs.formats.toml { };
 
-  who = default: what: mkOption {
-    type = types.enum [
-      "auto"
-      "order"
-      "never"
-    ];
-    inherit default;
-    example = "never";
-    description = "Who may heal what the check `${what}` finds: the executor by itself (`auto`), only an order that somebody signed (`order`), or nobody (`never`).";
-  };
+  who =
+    default: what:
+    mkOption {
+      type = types.enum [
+        "auto"
+        "order"
+        "never"
+      ];
+      inherit default;
+      example = "never";
+      description = "Who may heal what the check `${what}` finds: the executor by itself (`auto`), only an order that somebody signed (`order`), or nobody (`never`).";
+    };
 
-  seconds = default: description: mkOption {
-    type = types.ints.positive;
-    inherit default description;
-    example = 2 * default;
-  };
+  seconds =
+    default: description:
+    mkOption {
+      type = types.ints.positive;
+      inherit default description;
+      example = 2 * default;
+    };
 
   windowOptions.options = {
     days = mkOption {

@@ -1,10 +1,5 @@
 # The two processes of an appliance, and what belongs to them.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+{ config, lib, ... }:
 let
   cfg = config.services.compliance-agent;
   hardening = import ./../hardening.nix { inherit lib; };

@@ -1,17 +1,7 @@
 # Those of nixpkgs' functions on lists, strings and attribute sets that our modules use.
 let
   inherit (builtins)
-    attrNames
-    concatLists
-    concatStringsSep
     elemAt
-    filter
-    genList
-    isString
-    length
-    listToAttrs
-    map
-    replaceStrings
     split
     stringLength
     substring
@@ -19,10 +9,7 @@ let
 in
 rec {
   inherit (builtins)
-    all
-    any
     attrNames
-    attrValues
     concatLists
     concatMap
     concatStringsSep
@@ -30,19 +17,13 @@ rec {
     filter
     foldl'
     genList
-    head
     isAttrs
-    isBool
-    isFloat
-    isFunction
-    isInt
     isList
     isString
     length
     listToAttrs
     map
     mapAttrs
-    match
     replaceStrings
     toJSON
     ;
@@ -58,26 +39,22 @@ rec {
   filterAttrs =
     keep: attrs:
     listToAttrs (
-      map (name: nameValuePair name attrs.${name}) (filter (name: keep name attrs.${name}) (attrNames attrs))
+      map (name: nameValuePair name attrs.${name}) (
+        filter (name: keep name attrs.${name}) (attrNames attrs)
+      )
     );
   genAttrs = names: f: listToAttrs (map (name: nameValuePair name (f name)) names);
-  attrByPath =
-    path: default: attrs:
-    if path == [ ] then
-      attrs
-    else if builtins.isAttrs attrs && attrs ? ${builtins.head path} then
-      attrByPath (builtins.tail path) default attrs.${builtins.head path}
-    else
-      default;
-  unique = builtins.foldl' (seen: value: if builtins.elem value seen then seen else seen ++ [ value ]) [ ];
-  flatten = value: if builtins.isList value then concatLists (map flatten value) else [ value ];
+  unique = builtins.foldl' (
+    seen: value: if builtins.elem value seen then seen else seen ++ [ value ]
+  ) [ ];
 
   hasPrefix = prefix: text: substring 0 (stringLength prefix) text == prefix;
   hasSuffix =
     suffix: text:
     stringLength text >= stringLength suffix
     && substring (stringLength text - stringLength suffix) (-1) text == suffix;
-  removePrefix = prefix: text: if hasPrefix prefix text then substring (stringLength prefix) (-1) text else text;
+  removePrefix =
+    prefix: text: if hasPrefix prefix text then substring (stringLength prefix) (-1) text else text;
   removeSuffix =
     suffix: text:
     if hasSuffix suffix text then substring 0 (stringLength text - stringLength suffix) text else text;
@@ -88,8 +65,12 @@ rec {
     in
     replaceStrings special (map (character: "\\${character}") special);
   splitString = separator: text: filter isString (split (escapeRegex separator) text);
-  concatMapStringsSep = separator: f: values: concatStringsSep separator (map f values);
-  concatMapAttrsStringSep = separator: f: attrs: concatStringsSep separator (mapAttrsToList f attrs);
+  concatMapStringsSep =
+    separator: f: values:
+    concatStringsSep separator (map f values);
+  concatMapAttrsStringSep =
+    separator: f: attrs:
+    concatStringsSep separator (mapAttrsToList f attrs);
   toInt = builtins.fromJSON;
   escapeShellArg = value: "'${replaceStrings [ "'" ] [ "'\\''" ] (toString value)}'";
   escapeShellArgs = concatMapStringsSep " " escapeShellArg;

@@ -53,7 +53,9 @@ let
     path: type: definitions:
     let
       all = concatMap discharge definitions;
-      strongest = foldl' (least: def: if def.level < least then def.level else least) (head all).level all;
+      strongest =
+        foldl' (least: def: if def.level < least then def.level else least) (head all).level
+          all;
       chosen = filter (def: def.level == strongest) all;
       wrong = filter (def: !type.check def.value) chosen;
     in
@@ -133,8 +135,7 @@ let
       concatMap again value.contents
     else if isA "if" value || isA "override" value then
       map (
-        inner:
-        inner // { value = lib.mapAttrs (_: content: value // { inherit content; }) inner.value; }
+        inner: inner // { value = lib.mapAttrs (_: content: value // { inherit content; }) inner.value; }
       ) (again value.content)
     else
       [ def ];

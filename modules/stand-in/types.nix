@@ -81,9 +81,7 @@ rec {
       description = "unsigned integer, meaning >=0";
       check = value: isInt value && value >= 0;
     };
-    u16 = between 0 65535;
   };
-  port = between 0 65535;
   str = type {
     description = "string";
     check = isString;
@@ -120,7 +118,6 @@ rec {
       else
         mergeEqual path defs;
   };
-  attrs = anything;
 
   nullOr =
     element:
@@ -129,13 +126,6 @@ rec {
       check = value: value == null || element.check value;
       merge = path: defs: if all (def: def.value == null) defs then null else element.merge path defs;
       getSubOptions = element.getSubOptions or null;
-    };
-  either =
-    left: right:
-    type {
-      description = "${left.description} or ${right.description}";
-      check = value: left.check value || right.check value;
-      merge = path: defs: (if all (def: left.check def.value) defs then left else right).merge path defs;
     };
   listOf =
     element:
@@ -168,7 +158,6 @@ rec {
       getSubOptions = element.getSubOptions or null;
       placeholder = "<name>";
     };
-  addCheck = element: extra: element // { check = value: element.check value && extra value; };
 
   submodule =
     module:

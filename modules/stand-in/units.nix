@@ -18,9 +18,7 @@ let
         name: value: map (one: "${name}=${show one}") (if lib.isList value then value else [ value ])
       ) attrs
     );
-  section =
-    name: lines:
-    lib.optionals (lines != [ ]) ([ "[${name}]" ] ++ lines ++ [ "" ]);
+  section = name: lines: lib.optionals (lines != [ ]) ([ "[${name}]" ] ++ lines ++ [ "" ]);
 
   words = {
     Requires = "requires";
@@ -32,9 +30,11 @@ let
     Before = "before";
     After = "after";
   };
-  joined = unit: lib.filterAttrs (_: names: names != "") (
-    lib.mapAttrs (_: word: lib.concatStringsSep " " (unit.${word} or [ ])) words
-  );
+  joined =
+    unit:
+    lib.filterAttrs (_: names: names != "") (
+      lib.mapAttrs (_: word: lib.concatStringsSep " " (unit.${word} or [ ])) words
+    );
 
   text =
     unit: own:

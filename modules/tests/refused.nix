@@ -13,24 +13,32 @@ let
     { lib, ... }:
     {
       imports = [ ./appliance.nix ];
-      services.compliance-agent = builtins.foldl' (inner: name: { ${name} = inner; }) (lib.mkForce value) path;
+      services.compliance-agent = builtins.foldl' (inner: name: {
+        ${name} = inner;
+      }) (lib.mkForce value) path;
     };
-  window = change: forced [ "maintenanceWindows" ] [
-    (
-      {
-        start = "02:00";
-        lengthMin = 60;
-        zone = "UTC";
-      }
-      // change
-    )
-  ];
+  window =
+    change:
+    forced
+      [ "maintenanceWindows" ]
+      [
+        (
+          {
+            start = "02:00";
+            lengthMin = 60;
+            zone = "UTC";
+          }
+          // change
+        )
+      ];
   controlPlane =
     path: value:
     { lib, ... }:
     {
       imports = [ ./control-plane.nix ];
-      services.compliance-mcp = builtins.foldl' (inner: name: { ${name} = inner; }) (lib.mkForce value) path;
+      services.compliance-mcp = builtins.foldl' (inner: name: {
+        ${name} = inner;
+      }) (lib.mkForce value) path;
     };
 in
 {
