@@ -36,6 +36,7 @@ let
     "compliance-egress.service"
     "compliance-egress.timer"
   ]
+  ++ lib.optional cfg.tls.renew "compliance-renew.timer"
   ++ lib.optional (config.networking.firewall.enable || config.networking.nftables.enable) (
     if config.networking.nftables.enable then "nftables.service" else "firewall.service"
   );

@@ -3,6 +3,7 @@
   imports = [
     ./agent/options.nix
     ./agent/assertions.nix
+    ./agent/renewal.nix
     ./agent/units.nix
     ./backups.nix
     ./baseline.nix

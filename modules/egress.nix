@@ -148,7 +148,6 @@ in
       description = "Egress table of the compliance agent";
       after = [ "nftables.service" ];
       # Who loads the host's ruleset anew may flush all others.
-      partOf = [ "nftables.service" ];
       unitConfig.ReloadPropagatedFrom = "nftables.service";
       unitConfig.StartLimitIntervalSec = 0;
       restartTriggers = [ (builtins.hashString "sha256" table) ];
@@ -166,9 +165,12 @@ in
 
     systemd.services.compliance-egress-refresh = unit // {
       description = "Looks up what the compliance agent may reach";
+      # The same, when it is started.
+      wantedBy = [ "nftables.service" ];
       requisite = [ "compliance-egress.service" ];
       after = [
         "compliance-egress.service"
+        "nftables.service"
         "nss-lookup.target"
       ];
       serviceConfig = unit.serviceConfig // {

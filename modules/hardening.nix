@@ -140,6 +140,9 @@ in
       SocketBindAllow = map (port: "tcp:${toString port}") ports;
     };
 
-  # Asks PID 1 to restart one unit, as root.
-  restarter = without [ "PrivateUsers" ] strictest;
+  # Programs of the machine's that are run as root for one small thing.
+  root = without [
+    # Root of the machine, not of a user namespace.
+    "PrivateUsers"
+  ] strictest;
 }

@@ -16,6 +16,7 @@ let
   pkgs = {
     compliance-agent = at prefix;
     compliance-mcp = at prefix;
+    coreutils = at tools;
     formats.toml = _: { type = lib.types.anything; };
     getent = at tools;
     nftables = at tools;

@@ -8,7 +8,6 @@ let
   agentToml = toToml cfg.settings.agent;
   executorToml = toToml cfg.settings.executor;
   digest = builtins.hashString "sha256";
-  systemctl = lib.getExe' cfg.tools.systemd "systemctl";
 
   confined = hardening.executor {
     triesOnce = cfg.activation.enable && config.boot.loader.systemd-boot.enable;
@@ -159,19 +158,5 @@ in
           };
         })
     );
-
-    # A renewed certificate: the agent, which keeps nothing, begins anew with it.
-    systemd.paths.compliance-agent-certificate = {
-      description = "Watches for a renewed certificate of the compliance agent";
-      wantedBy = [ "paths.target" ];
-      pathConfig.PathChanged = toString cfg.tls.certificateFile;
-    };
-    systemd.services.compliance-agent-certificate = {
-      description = "Restarts the compliance agent with a renewed certificate";
-      serviceConfig = hardening.restarter // {
-        Type = "oneshot";
-        ExecStart = "${systemctl} --no-block try-restart compliance-agent.service";
-      };
-    };
   };
 }

@@ -16,6 +16,7 @@
     mode = lib.mkForce "reseller";
     reseller = "northwind";
     activation.soakSec = 300;
+    activation.probes = [ "frontdesk-works.service" ];
     backups.records = {
       tool = "restic";
       filters = [
