@@ -133,6 +133,8 @@ in
         ExecStart = "${lib.getExe' cfg.package "compliance-executor"} guard --config /etc/compliance/executor.toml";
         RuntimeDirectory = "compliance";
         RuntimeDirectoryPreserve = true;
+        # Its own, and not one for which /tmp has to be there first.
+        PrivateTmp = "disconnected";
       };
     };
 
