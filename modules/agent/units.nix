@@ -98,8 +98,6 @@ in
       unitConfig.ConditionDirectoryNotEmpty = cfg.settings.executor.data_dir;
       unitConfig.StartLimitIntervalSec = 0;
       restartTriggers = [ (digest executorToml) ];
-      # It has no network to fetch with: the daemon does.
-      environment.NIX_REMOTE = "daemon";
       serviceConfig =
         confined
         // lives
