@@ -1,4 +1,4 @@
-//! `/proc/self/mountinfo`, as `proc_pid_mountinfo(5)` says: what is mounted where, and from which device.
+//! `/proc/1/mountinfo`, as `proc_pid_mountinfo(5)` says: what is mounted where, and from which device.
 
 use std::borrow::Cow;
 

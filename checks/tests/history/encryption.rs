@@ -139,7 +139,7 @@ impl Volumes {
             let below = parent.map_or(21, |(_, top)| std::mem::replace(top, id));
             mounts += &format!("{id} {below} {device} / {at} rw - {fs} x rw\n");
         }
-        host.write("/proc/self/mountinfo", mounts);
+        host.write("/proc/1/mountinfo", mounts);
         let mut swaps = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n".to_owned();
         for swap in &self.swaps {
             let (node, kind) = match swap {

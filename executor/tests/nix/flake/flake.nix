@@ -2,7 +2,7 @@
 # shell as switch-to-configuration, and units that tell the systems apart. What becomes of each is in its `kind`.
 {
   outputs =
-    { self }:
+    _:
     let
       toplevel =
         name:

@@ -1,0 +1,84 @@
+# What `nix flake check` looks at, with nixpkgs: the programs and their tests, and the modules on the real module
+# system. `.ci/run` looks at the same, and more, without nixpkgs; it has no real NixOS to evaluate.
+{
+  self,
+  nixpkgs,
+  pkgs,
+}:
+let
+  inherit (pkgs) lib;
+  inherit (pkgs.stdenv.hostPlatform) system;
+  packages = self.packages.${system};
+
+  # With cargo and the vendored crates, and without building the programs.
+  cargo =
+    name: tools: command:
+    packages.compliance-agent.overrideAttrs (before: {
+      pname = "compliance-${name}";
+      src = self;
+      nativeBuildInputs = before.nativeBuildInputs ++ tools;
+      buildPhase = command;
+      installPhase = "touch $out";
+      postInstall = "";
+    });
+
+  # The least that NixOS wants of any machine.
+  machine = {
+    nixpkgs.hostPlatform = system;
+    system.stateVersion = "26.05";
+    boot.loader.grub.device = "/dev/sda";
+    fileSystems."/" = {
+      device = "/dev/sda1";
+      fsType = "ext4";
+    };
+  };
+  # Evaluates everything, and builds nothing.
+  evaluated =
+    module:
+    builtins.unsafeDiscardStringContext
+      (nixpkgs.lib.nixosSystem {
+        modules = [
+          self.nixosModules.default
+          machine
+          module
+        ];
+      }).config.system.build.toplevel.drvPath;
+
+  refused = import ./modules/tests/refused.nix;
+  taken = lib.filter (name: (builtins.tryEval (evaluated refused.${name}.module)).success) (
+    lib.attrNames refused
+  );
+in
+{
+  inherit (packages) compliance-agent compliance-mcp compliancectl;
+
+  format = cargo "format" [ pkgs.rustfmt ] "cargo fmt --all --check";
+  clippy = cargo "clippy" [
+    pkgs.clippy
+  ] "cargo clippy --offline --workspace --all-targets -- -D warnings";
+  tests = cargo "tests" [ pkgs.nftables ] "cargo test --offline --workspace";
+
+  modules =
+    pkgs.runCommand "modules"
+      {
+        accepted = map evaluated [
+          ./modules/tests/appliance.nix
+          ./modules/tests/control-plane.nix
+        ];
+        inherit taken;
+      }
+      ''
+        [ -z "$taken" ] || { echo "these should be refused, and are not: $taken"; exit 1; }
+        touch $out
+      '';
+
+  examples = pkgs.runCommand "examples" {
+    systems = lib.mapAttrsToList (
+      _: example: builtins.unsafeDiscardStringContext example.config.system.build.toplevel.drvPath
+    ) self.nixosConfigurations;
+  } "touch $out";
+
+  options = pkgs.runCommand "options" {
+    written = builtins.toFile "options.md" (import ./modules/documentation.nix);
+  } "diff ${./docs/options.md} $written && touch $out";
+}

@@ -1,0 +1,39 @@
+# An appliance that uses every group of options.
+{ lib, ... }:
+{
+  imports = [ ./appliance.nix ];
+
+  boot.initrd.luks.devices.root = { };
+  boot.loader.grub.enable = false;
+  boot.loader.systemd-boot.enable = true;
+  fileSystems."/".device = "/dev/mapper/root";
+  networking.nftables.enable = true;
+  services.restic.backups.records.repository = "/srv/backup";
+  services.borgbackup.jobs.images.user = "borg";
+  system.build.toplevel = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-clinic-042";
+
+  services.compliance-agent = {
+    mode = lib.mkForce "reseller";
+    reseller = "northwind";
+    activation.soakSec = 300;
+    activation.probes = [ "frontdesk-works.service" ];
+    backups.records = {
+      tool = "restic";
+      filters = [
+        "--tag"
+        "of clinic"
+      ];
+      checkRepository = true;
+      restoreTestMaxAgeDays = 90;
+    };
+    backups.images.tool = "borg";
+    baseline.services.units = [ { unit = "postgresql.service"; } ];
+    egress.resolvers = [
+      "192.0.2.53"
+      "2001:db8::53"
+    ];
+    egress.timeServers = [ "192.0.2.123" ];
+    heal.firewall = "never";
+    settings.executor.log.level = "debug";
+  };
+}

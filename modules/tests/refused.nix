@@ -1,0 +1,151 @@
+# What is refused when a configuration is evaluated: each changes one thing of the least appliance or control plane,
+# and `says` is part of the sentence that comes of it. .ci/modules tries them.
+let
+  appliance = change: {
+    imports = [
+      ./appliance.nix
+      { services.compliance-agent = change; }
+    ];
+  };
+  # In place of what the least one says; `path` is the option's, from its end.
+  forced =
+    path: value:
+    { lib, ... }:
+    {
+      imports = [ ./appliance.nix ];
+      services.compliance-agent = builtins.foldl' (inner: name: {
+        ${name} = inner;
+      }) (lib.mkForce value) path;
+    };
+  window =
+    change:
+    forced
+      [ "maintenanceWindows" ]
+      [
+        (
+          {
+            start = "02:00";
+            lengthMin = 60;
+            zone = "UTC";
+          }
+          // change
+        )
+      ];
+  controlPlane =
+    path: value:
+    { lib, ... }:
+    {
+      imports = [ ./control-plane.nix ];
+      services.compliance-mcp = builtins.foldl' (inner: name: {
+        ${name} = inner;
+      }) (lib.mkForce value) path;
+    };
+in
+{
+  misspelt-option = {
+    module = appliance { sitte = "clinic-042"; };
+    says = "The option `services.compliance-agent.sitte' does not exist";
+  };
+  misspelt-option-of-a-job = {
+    module = appliance {
+      backups.records = {
+        tool = "restic";
+        maxAgeHour = 3;
+      };
+    };
+    says = "The option `services.compliance-agent.backups.records.maxAgeHour' does not exist";
+  };
+  wrong-type = {
+    module = appliance { roundIntervalMs = "15 s"; };
+    says = "`services.compliance-agent.roundIntervalMs' is not of type";
+  };
+  unknown-word = {
+    module = appliance { heal.services = "sometimes"; };
+    says = "`services.compliance-agent.heal.services' is not of type `one of \"auto\", \"order\", \"never\"'";
+  };
+  nothing-said = {
+    module.services.compliance-agent.enable = true;
+    says = "has no value defined";
+  };
+  key-in-the-store = {
+    module = forced [ "keyFile" "tls" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-tls.key";
+    says = "in the Nix store, which everybody on the machine can read: write the path where the key lies on the appliance";
+  };
+  relative-key = {
+    module = forced [ "keyFile" "tls" ] "tls.key";
+    says = "`services.compliance-agent.tls.keyFile' is not of type";
+  };
+  http = {
+    module = forced [ "url" "mcp" ] "http://mcp.example:8443";
+    says = "write https://HOST or https://HOST:PORT, with nothing behind it; plain http is never spoken";
+  };
+  path-behind-the-host = {
+    module = forced [ "url" "mcp" ] "https://mcp.example/x";
+    says = "write https://HOST or https://HOST:PORT";
+  };
+  site-in-capitals = {
+    module = forced [ "site" ] "Clinic 42";
+    says = "services.compliance-agent.site is \"Clinic 42\": write 1 to 63 of a-z, 0-9 and -";
+  };
+  window-start = {
+    module = window { start = "2 am"; };
+    says = "maintenanceWindows: \"2 am\" is not a start: write HH:MM";
+  };
+  window-day = {
+    module = window { days = [ "Sunday" ]; };
+    says = "maintenanceWindows: \"Sunday\" is not a day: write mon, tue, wed, thu, fri, sat or sun";
+  };
+  window-day-twice = {
+    module = window {
+      days = [
+        "sun"
+        "sun"
+      ];
+    };
+    says = "a day is named twice";
+  };
+  window-without-days = {
+    module = window { days = [ ]; };
+    says = "a window without days never opens";
+  };
+  window-length = {
+    module = window { lengthMin = 2000; };
+    says = "a window of 2000 min is not possible: write a `lengthMin` from 1 to 1440";
+  };
+  window-zone = {
+    module = window { zone = "CET"; };
+    says = "\"CET\" is not a time zone: write an IANA name";
+  };
+  reseller-without-name = {
+    module = forced [ "mode" ] "reseller";
+    says = "write who that is, services.compliance-agent.reseller = \"name\"";
+  };
+  reseller-in-direct-mode = {
+    module = appliance { reseller = "northwind"; };
+    says = "services.compliance-agent.reseller belongs to services.compliance-agent.mode = \"reseller\" only";
+  };
+  early-dead-man = {
+    module = appliance { activation.deadManSec = 600; };
+    says = "services.compliance-agent.activation.deadManSec is 600: write more than 1110";
+  };
+  job-that-is-not-there = {
+    module = appliance { backups.records.tool = "restic"; };
+    says = "write the name of one in services.restic.backups";
+  };
+  console-for-everybody = {
+    module = controlPlane [ "listen" "console" ] "0.0.0.0:8445";
+    says = "the console speaks plain HTTP, so write a loopback address";
+  };
+  listen-without-port = {
+    module = controlPlane [ "listen" ] "0.0.0.0";
+    says = "is no place to listen: write ADDRESS:PORT";
+  };
+  feed-key-in-the-store = {
+    module = controlPlane [ "feedKeyFile" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-feed.key";
+    says = "services.compliance-mcp.feedKeyFile is /nix/store/";
+  };
+  more-signers-than-keys = {
+    module = controlPlane [ "threshold" "root" ] 2;
+    says = "write at least as many services.compliance-mcp.root.keys";
+  };
+}
