@@ -9,6 +9,9 @@ let
   executorToml = toToml cfg.settings.executor;
   digest = builtins.hashString "sha256";
 
+  # Where a trial boot's guard is left: on the file system that no boot can be without.
+  trial = "${cfg.settings.executor.activation.roots}/trial";
+
   confined = hardening.executor {
     triesOnce = cfg.activation.enable && config.boot.loader.systemd-boot.enable;
   };
@@ -112,6 +115,9 @@ in
     };
 
     # A system that is booted on trial goes back by it, whatever becomes of its executor.
+    environment.etc."compliance/trial-boot" = lib.mkIf cfg.activation.enable {
+      text = "${trial}\n";
+    };
     systemd.services.compliance-trial = lib.mkIf cfg.activation.enable {
       description = "Guard of a trial boot of the compliance appliance";
       # As early as its file can be read, and also where the boot ends in an emergency.
@@ -123,12 +129,12 @@ in
       unitConfig = {
         DefaultDependencies = false;
         IgnoreOnIsolate = true;
-        RequiresMountsFor = cfg.settings.executor.activation.roots;
+        RequiresMountsFor = trial;
         X-StopOnRemoval = false;
       };
       serviceConfig = confined // {
         Type = "exec";
-        ExecStart = "${lib.getExe' cfg.package "compliance-executor"} guard --config /etc/compliance/executor.toml";
+        ExecStart = "${lib.getExe' cfg.package "compliance-executor"} guard ${trial}";
         RuntimeDirectory = "compliance";
         RuntimeDirectoryPreserve = true;
         # Its own, and not one for which /tmp has to be there first.
