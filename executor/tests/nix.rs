@@ -304,7 +304,7 @@ fn a_system_that_was_this_machines_own_needs_no_signature_to_be_gone_back_to() {
         substituter::take(&path, None);
         // As an image brings it.
         substituter::bring_unsigned(&path);
-        let back = json!({ "type": "rollback_system", "store_path": path });
+        let back = machine.activate(&path);
         let end = machine.order(&back);
         assert_eq!(outcome(&end), ("failed", "not_signed"), "it never was: {end:#?}");
         for system in [&path, &build("one")] {

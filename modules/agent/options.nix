@@ -228,6 +228,12 @@ in
         example = false;
         description = "Whether systems are activated by order: a store path that is here or comes from signed substituters, which is recommended, or a pinned flake that is built on the appliance. The order says which.";
       };
+      trialBoots = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = "Whether a system that has to be booted, because of another kernel for one, may be tried by a restart; otherwise an order for it is refused. It needs systemd-boot, and a machine that asks nobody for anything when it boots: one that waits for a passphrase in its initrd waits for ever, and so would the trial. A panic, a hang and the emergency mode restart the machine then.";
+      };
       switchSec = seconds 900 "How long one switch may take, forward or back, in seconds.";
       settleSec = seconds 30 "What is worse than before this long after a switch may still settle, in seconds.";
       soakSec = seconds 120 "How long a new system is watched at least before it is what boots, in seconds.";

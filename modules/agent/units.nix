@@ -9,6 +9,8 @@ let
   executorToml = toToml cfg.settings.executor;
   digest = builtins.hashString "sha256";
 
+  tried = cfg.activation.enable && cfg.activation.trialBoots;
+
   # Where a trial boot's guard is left: on the file system that no boot can be without.
   trial = "${cfg.settings.executor.activation.roots}/trial";
 
@@ -115,10 +117,10 @@ in
     };
 
     # A system that is booted on trial goes back by it, whatever becomes of its executor.
-    environment.etc."compliance/trial-boot" = lib.mkIf cfg.activation.enable {
+    environment.etc."compliance/trial-boot" = lib.mkIf tried {
       text = "${trial}\n";
     };
-    systemd.services.compliance-trial = lib.mkIf cfg.activation.enable {
+    systemd.services.compliance-trial = lib.mkIf tried {
       description = "Guard of a trial boot of the compliance appliance";
       # As early as its file can be read, and also where the boot ends in an emergency.
       wantedBy = [ "sysinit.target" ];
@@ -142,12 +144,13 @@ in
       };
     };
 
-    # A system that hangs before its first units start has to come back as well.
-    boot.kernelParams = lib.mkIf cfg.activation.enable [
+    # A system that stops before its first units start has to come back as well.
+    boot.kernelParams = lib.mkIf tried [
       "panic=60"
       "boot.panic_on_fail"
     ];
-    systemd.settings.Manager.RuntimeWatchdogSec = lib.mkIf cfg.activation.enable (lib.mkDefault "60s");
+    systemd.enableEmergencyMode = lib.mkIf tried (lib.mkDefault false);
+    systemd.settings.Manager.RuntimeWatchdogSec = lib.mkIf tried (lib.mkDefault "60s");
 
     # Both must be there before the executor starts, or it could not write to them.
     systemd.tmpfiles.settings.compliance = lib.mkIf cfg.activation.enable (

@@ -95,6 +95,7 @@ in
       switch.enable = fixed true;
     };
     systemd = {
+      enableEmergencyMode = fixed true;
       package = fixed pkgs.systemd;
       paths = anything;
       services = anything;

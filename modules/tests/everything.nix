@@ -15,6 +15,7 @@
   services.compliance-agent = {
     mode = lib.mkForce "reseller";
     reseller = "northwind";
+    activation.trialBoots = true;
     activation.soakSec = 300;
     activation.probes = [ "frontdesk-works.service" ];
     backups.records = {

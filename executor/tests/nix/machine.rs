@@ -33,7 +33,7 @@ pub(crate) const PROFILE: &str = "/nix/var/nix/profiles/system";
 const NIX: &str = "/usr/bin/nix";
 const FLAKE: &str = "/etc/toy";
 
-/// As short as the dead-man's margin allows. The room for kernels is in memory, so it is not asked for much.
+/// Nearly as short as the dead-man's margin allows. The room for kernels is in memory, so it is not asked for much.
 const ACTIVATION: &str = "
 [heal]
 backups = 'order'
@@ -57,7 +57,7 @@ folder = '/run/compliance'
 switch_s = 10
 settle_s = 2
 soak_s = 6
-deadman_s = 79
+deadman_s = 100
 looks = 2
 heads = 2
 ";
