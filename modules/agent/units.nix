@@ -115,8 +115,21 @@ in
     };
 
     # A system that is booted on trial goes back by it, whatever becomes of its executor.
-    environment.etc."compliance/trial-boot" = lib.mkIf cfg.activation.enable {
-      text = "${trial}\n";
+    # By this file a system says that it can be tried: whatever stops its boot restarts the machine. A scripted initrd
+    # that asks for a passphrase would wait for ever.
+    environment.etc."compliance/trial-boot" =
+      lib.mkIf
+        (
+          cfg.activation.enable
+          && (config.boot.initrd.systemd.enable || config.boot.initrd.luks.devices == { })
+        )
+        {
+          text = "${trial}\n";
+        };
+    # Nobody is there to answer, or to read what went wrong. As systemd does it for its own reboot.target.
+    boot.initrd.systemd.targets.initrd.unitConfig = lib.mkIf cfg.activation.enable {
+      JobTimeoutSec = "30min";
+      JobTimeoutAction = "reboot-force";
     };
     systemd.services.compliance-trial = lib.mkIf cfg.activation.enable {
       description = "Guard of a trial boot of the compliance appliance";
