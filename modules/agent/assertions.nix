@@ -54,6 +54,16 @@ in
         message = "${option "maintenanceWindows"} has ${toString (builtins.length cfg.maintenanceWindows)} windows: write at most 32.";
       }
       {
+        assertion =
+          cfg.activation.trialBoots
+          -> (config.boot.initrd.systemd.enable || config.boot.initrd.luks.devices == { });
+        message = "${option "activation.trialBoots"}: a scripted initrd that asks for a passphrase waits for ever; write boot.initrd.systemd.enable = true, or leave trial boots out.";
+      }
+      {
+        assertion = cfg.activation.trialBoots -> config.boot.loader.systemd-boot.enable;
+        message = "${option "activation.trialBoots"}: only systemd-boot can try a system once; write boot.loader.systemd-boot.enable = true, or leave trial boots out.";
+      }
+      {
         assertion = cfg.activation.enable -> cfg.activation.deadManSec > needed;
         message = "${option "activation.deadManSec"} is ${toString cfg.activation.deadManSec}: write more than ${toString needed}, which one switch, settling and the soak and 60 s more may take, or lower those.";
       }

@@ -117,8 +117,14 @@ in
     };
 
     # A system that is booted on trial goes back by it, whatever becomes of its executor.
+    # By this file a system says that it can be tried: whatever stops its boot restarts the machine.
     environment.etc."compliance/trial-boot" = lib.mkIf tried {
       text = "${trial}\n";
+    };
+    # Nobody is there to answer, or to read what went wrong. As systemd does it for its own reboot.target.
+    boot.initrd.systemd.targets.initrd.unitConfig = lib.mkIf tried {
+      JobTimeoutSec = "30min";
+      JobTimeoutAction = "reboot-force";
     };
     systemd.services.compliance-trial = lib.mkIf tried {
       description = "Guard of a trial boot of the compliance appliance";

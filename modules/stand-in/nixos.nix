@@ -35,7 +35,13 @@ in
       type = types.listOf types.str;
       default = [ ];
     };
-    boot.initrd.luks.devices = anything;
+    boot.initrd = {
+      luks.devices = anything;
+      systemd = {
+        enable = fixed true;
+        targets = anything;
+      };
+    };
     boot.kernelParams = fixed [ ];
     boot.loader = {
       efi = {

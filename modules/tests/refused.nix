@@ -55,6 +55,19 @@ in
     };
     says = "The option `services.compliance-agent.backups.records.maxAgeHour' does not exist";
   };
+  trial-without-its-boot-loader = {
+    module = appliance { activation.trialBoots = true; };
+    says = "only systemd-boot can try a system once";
+  };
+  trial-behind-a-passphrase = {
+    module = {
+      imports = [ (appliance { activation.trialBoots = true; }) ];
+      boot.loader.systemd-boot.enable = true;
+      boot.initrd.systemd.enable = false;
+      boot.initrd.luks.devices.root = { };
+    };
+    says = "a scripted initrd that asks for a passphrase waits for ever";
+  };
   wrong-type = {
     module = appliance { roundIntervalMs = "15 s"; };
     says = "`services.compliance-agent.roundIntervalMs' is not of type";
