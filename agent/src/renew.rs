@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use compliance_daemon::files;
+use compliance_protocol::time::Span;
 use compliance_transport::{Body, Client, Error, Identity, IdentityError, Limits, Method};
 
 use crate::config::Config;
@@ -13,6 +14,9 @@ const PATH: &str = "/api/v1/certificate";
 
 /// The largest request and the largest certificate, in bytes.
 const MAX: usize = 64 * 1024;
+
+/// A new certificate is good for at least this long: one is asked for in the last 30 days of the old one.
+const GOOD_FOR: Span = Span::from_hours(45 * 24);
 
 /// What came of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +83,13 @@ pub async fn renew(config: &Config, request: &Path, into: &Path) -> Result<Renew
         202 => Ok(Renewed::Pending),
         200 => {
             // What cannot be used with our key is not put in place of what can.
-            let identity = Identity::from_pem(&read(&tls.ca)?, &answer.body, &read(&tls.key)?)?;
-            Client::new(identity, || None, Limits::default())?;
+            // Whoever owns the control plane must not be able to lock us out: what is put in place of the old
+            // one is of the same authority, for our key, and good for longer than what it replaces.
+            let new = Identity::from_pem(&read(&tls.ca)?, &answer.body, &read(&tls.key)?)?;
+            let now = compliance_clock::wall();
+            new.would_be_taken(now)?;
+            new.would_be_taken(now.plus(GOOD_FOR))?;
+            Client::new(new, || None, Limits::default())?;
             files::replace(into, &answer.body, 0o644)
                 .map_err(|source| RenewError::Write { path: into.to_owned(), source })?;
             Ok(Renewed::Written)

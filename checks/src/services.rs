@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 pub use capture::capture;
-pub use failed::Failed;
+pub use failed::{Failed, said};
 pub use standing::{Standing, restart_may_help, standing};
 pub(crate) use watch::Watch;
 

@@ -35,12 +35,16 @@ pub use sight::{DeadMan, Decision, Ended, Sight};
 pub use step::step;
 pub use undo::{Undo, Why};
 
+use std::collections::BTreeMap;
+
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
 use compliance_protocol::gate::Gate;
 use compliance_protocol::name::{FlakeRef, Id, NarHash, StorePath};
 use compliance_protocol::time::{Span, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// One activation. All times in it are `CLOCK_BOOTTIME` of the boot in which its phase began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +62,10 @@ pub struct Activation {
     /// Whether it can be switched to while running; set by the plan.
     pub class: Class,
     /// What it is about to do; filled in on the way there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub outline: Outline,
     /// What was wrong when it began; fetching lies between that and [`Activation::before`].
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub at_first: Health,
     /// How things were before; set when everything was ready.
     pub before: Option<Before>,
@@ -95,6 +99,14 @@ pub enum Class {
     Live,
     /// By a boot that is tried once.
     Reboot,
+}
+
+/// Reads what is for evidence, or helps only, as far as a later release has left it readable.
+fn or_default<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    let recorded = Value::deserialize(from)?;
+    Ok(serde_json::from_value(recorded).unwrap_or_default())
 }
 
 impl Class {
@@ -215,6 +227,9 @@ pub struct Proof {
     /// What the last look found worse, or perhaps worse.
     #[serde(default)]
     pub worse: Vec<String>,
+    /// How often units had been started again by themselves at the last look; none before the first.
+    #[serde(default)]
+    pub restarts: Option<BTreeMap<String, u32>>,
     /// How many verified feed heads answered a ticket that was given since.
     pub heads: u8,
     /// How often it could not be decided.
@@ -237,6 +252,8 @@ pub enum Event {
     Realised(Result<StorePath, String>),
     /// Answers [`Action::Plan`].
     Planned(Plan),
+    /// Something else holds it up.
+    Held(Gate),
     /// An effect has ended, however; or the time to wait is over.
     Done,
     /// Answers [`Action::Look`].
@@ -356,9 +373,14 @@ impl Activation {
         matches!(self.phase, Phase::Realising | Phase::Planning)
     }
 
+    /// From the last question to the end of an undo: so long the window must stay open.
+    pub fn needed(&self) -> Span {
+        self.limits.needed_for(self.class)
+    }
+
     /// How long it may still be prepared, so that enough time is left for all the rest and an undo.
     pub fn left_to_prepare(&self, now: Span) -> Option<Span> {
-        let until = self.finish_by?.as_millis() - self.limits.needed().as_millis();
+        let until = self.finish_by?.as_millis() - self.needed().as_millis();
         Some(Span::from_millis(until - now.as_millis()))
     }
 

@@ -22,7 +22,7 @@ const WHOLE: [&str; 2] = ["exited-0", "exited-4-activated"];
 const UNITS: &str = "exited-4";
 
 /// An activation script ends by then; systemd ends what runs after a switch a little later.
-const ACTIVATING: Duration = Duration::from_secs(15);
+const ACTIVATING: Duration = Duration::from_mins(2);
 
 /// What the unit of a switch runs when the switch has ended. How it ended is in the environment then; systemd
 /// puts no variables into the arguments of such a unit.

@@ -223,9 +223,11 @@ pub(crate) fn switch(
         "--no-ask-password",
         "--quiet",
         &limit,
-        // A switch that does not heed the end of its time would go on for systemd's usual 90 s: past our
-        // patience, and into the dead-man. What runs after it has as long.
-        "--property=TimeoutStopSec=20",
+        // A switch that does not heed the end of its time is not asked twice: it would go on past our patience,
+        // and into the dead-man.
+        "--property=KillSignal=SIGKILL",
+        // What runs after it may take as long as an activation script does.
+        "--property=TimeoutStopSec=130",
         "--setenv=NIXOS_INSTALL_BOOTLOADER=0",
     ];
     let parts = unit.into_iter().chain(of_the_way.as_deref()).chain([program.as_str(), verb]);

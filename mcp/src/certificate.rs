@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use compliance_pki::Identity;
 use compliance_protocol::key::PublicKey;
-use compliance_protocol::name::Site;
-use compliance_protocol::time::Span;
+use compliance_protocol::name::{Site, Tenant};
+use compliance_protocol::time::{Span, Timestamp};
 use x509_parser::pem::parse_x509_pem;
 use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
@@ -43,15 +43,15 @@ pub async fn renew(
             "the request is for another key than the one of the certificate in use; enrol again for a new key",
         ));
     }
-    let (site, in_use, now) = (site.clone(), peer.certificate.clone(), app.now());
+    let (site, tenant, now) = (site.clone(), app.tenant.clone(), app.now());
     let peer_until = peer.valid_until;
     app.store
         .write(move |tx| {
             let row = tx.site(&site)?.ok_or_else(|| Problem::not_found("the site is gone"))?;
             let before = tx.certificate(&row)?.filter(|c| c.public_key == *key.key.as_bytes());
             match before.map(|before| before.certificate) {
-                // An answer that is in use already answers an earlier request.
-                Some(Some(pem)) if first_certificate(&pem).as_ref() != Some(&in_use) => {
+                // One that ends no later than what is in use answered an earlier request.
+                Some(Some(pem)) if ends(&pem, &tenant).is_some_and(|end| end > peer_until) => {
                     Ok(Renewal::Ready(pem))
                 }
                 Some(None) => Ok(Renewal::Pending),
@@ -113,6 +113,11 @@ fn requested_key(pem: &str) -> Result<RequestedKey, Problem> {
         return Err(refused());
     }
     Ok(RequestedKey { spki: info.subject_pki.raw.to_vec(), key })
+}
+
+/// When the certificate ends.
+fn ends(pem: &str, tenant: &Tenant) -> Option<Timestamp> {
+    Some(Peer::of(&first_certificate(pem)?, tenant).ok()?.valid_until)
 }
 
 fn first_certificate(pem: &str) -> Option<Vec<u8>> {

@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::WebPkiClientVerifier;
 use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
@@ -78,6 +79,27 @@ impl Identity {
             key: PrivatePkcs8KeyDer::from_pem_slice(key)
                 .map_err(|error| IdentityError::Key(error.to_string()))?,
         })
+    }
+}
+
+impl Identity {
+    /// Whether a server of the same authority would take this certificate at `at`, as it would judge it.
+    pub fn would_be_taken(&self, at: Timestamp) -> Result<(), IdentityError> {
+        let refused = |why: String| IdentityError::Certificate(why);
+        let [certificate, chain @ ..] = &self.chain[..] else {
+            return Err(refused("there is none".to_owned()));
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots.clone()), provider)
+                .build()
+                .map_err(|error| refused(error.to_string()))?;
+        let at = u64::try_from(at.as_millis()).map_err(|error| refused(error.to_string()))?;
+        let at = UnixTime::since_unix_epoch(Duration::from_millis(at));
+        match verifier.verify_client_cert(certificate, chain, at) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(refused(error.to_string())),
+        }
     }
 }
 

@@ -136,6 +136,21 @@ async fn the_given_clock_decides_whether_a_certificate_has_expired() {
     assert!(get(&at(Some(IN_2026)), &url).await.is_ok());
 }
 
+#[test]
+fn a_certificate_would_be_taken_only_of_the_same_authority_and_while_it_is_valid() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let at = |ms| Timestamp::from_millis(ms);
+    let own = identity(&authority, &authority.client());
+    own.would_be_taken(at(IN_2026)).unwrap();
+    for ms in [0, IN_2026 + 2 * 365 * 86_400_000] {
+        assert!(own.would_be_taken(at(ms)).is_err());
+    }
+    assert!(identity(&authority, &other.client()).would_be_taken(at(IN_2026)).is_err());
+    assert!(
+        identity(&authority, &authority.server("localhost")).would_be_taken(at(IN_2026)).is_err()
+    );
+}
+
 #[tokio::test]
 async fn without_a_time_nobody_is_trusted() {
     let loopback = Loopback::start(hello).await;

@@ -60,7 +60,8 @@ fn finding(subject: &str, count: usize) -> Finding {
     Finding { subject: subject.to_owned(), expected: "not failed".to_owned(), actual }
 }
 
-fn said(host: &dyn Host, unit: &str) -> String {
+/// What may be said of a unit that the baseline does not name; see [`Failed`].
+pub fn said(host: &dyn Host, unit: &str) -> String {
     let kind = unit.rsplit_once('.').map_or("", |(_, kind)| kind);
     if !matches!(kind, "service" | "socket" | "timer" | "path" | "target") {
         return match kind {

@@ -16,12 +16,16 @@ pub struct Health {
     wrong: BTreeSet<String>,
     /// What may be: a unit that is started once more, a check that cannot look.
     doubtful: BTreeSet<String>,
+    /// What was wrong, or perhaps wrong, at an earlier look and was well at this one.
+    earlier: BTreeSet<String>,
     /// The units that the running system wants and that run.
     up: BTreeSet<String>,
     /// Those that it wants and that do not run.
     down: BTreeSet<String>,
     /// Those that it wants and that are on their way.
     coming: BTreeSet<String>,
+    /// How often each of them was started again by itself.
+    restarts: BTreeMap<String, u32>,
 }
 
 /// What is wrong and was not before.
@@ -48,34 +52,42 @@ impl Worse {
 /// The units that the running system wants to be started, each with the targets that want it.
 pub type Wanted = BTreeMap<String, BTreeSet<String>>;
 
+/// What a boot or a switch goes through; other targets come and go with devices.
+const STAGES: [&str; 4] =
+    ["sysinit.target", "local-fs.target", "basic.target", "multi-user.target"];
+
 impl Health {
     /// A machine with these complaints.
     pub fn of(complaints: impl IntoIterator<Item = String>) -> Self {
         Self { wrong: complaints.into_iter().collect(), ..Self::default() }
     }
 
-    /// What the units say, of which the running system wants these to be started.
+    /// What the units say, of which the running system wants these to be started. `said` is what may be said of
+    /// a unit that is not well.
     ///
-    /// What is not wanted, or by no target that is active, may come and go; also what a socket, a timer or a
-    /// path of its own name starts, and what ends and then counts as active (its condition may not hold the
-    /// next time).
-    pub fn of_units(units: &[UnitState], wanted: &Wanted) -> Self {
+    /// What is not wanted, or by no target that is active or on its way, may come and go; also what a socket, a
+    /// timer or a path of its own name starts, and what ends and then counts as active (its condition may not
+    /// hold the next time).
+    pub fn of_units(units: &[UnitState], wanted: &Wanted, said: &dyn Fn(&str) -> String) -> Self {
         let states: BTreeMap<_, _> = units.iter().map(|it| (it.unit.as_str(), it)).collect();
         let is_active = |name: &str| states.get(name).is_some_and(|it| it.active == "active");
+        let pulls =
+            |name: &str| is_active(name) || states.get(name).is_some_and(|it| !it.job.is_empty());
         let starter = |name: &str| {
             let stem = name.strip_suffix(".service").unwrap_or(name);
             ["socket", "timer", "path"].iter().any(|kind| is_active(&format!("{stem}.{kind}")))
         };
         let mut health = Self::default();
         for unit in units {
-            let complaint = || format!("unit {}", unit.unit);
+            let complaint = || format!("unit {}", said(&unit.unit));
             match (unit.active.as_str(), unit.sub.as_str()) {
                 ("failed", _) => _ = health.wrong.insert(complaint()),
                 (_, "auto-restart") => _ = health.doubtful.insert(complaint()),
                 _ => {}
             }
-            let by = wanted.get(&unit.unit).into_iter().flatten();
-            if unit.unit == guard::UNIT || !by.into_iter().any(|target| is_active(target)) {
+            let mut by = wanted.get(&unit.unit).into_iter().flatten();
+            let is_wanted = STAGES.contains(&&*unit.unit) || by.any(|target| pulls(target));
+            if unit.unit == guard::UNIT || !is_wanted {
                 continue;
             }
             let place = match (unit.active.as_str(), unit.sub.as_str()) {
@@ -108,22 +120,53 @@ impl Health {
         health
     }
 
+    /// With how often these units were started again by themselves.
+    #[must_use]
+    pub fn with_restarts(mut self, units: &[UnitState]) -> Self {
+        let counted = units.iter().filter(|unit| unit.restarts > 0);
+        self.restarts = counted.map(|unit| (unit.unit.clone(), unit.restarts)).collect();
+        self
+    }
+
+    /// How often each unit that is wanted was started again by itself.
+    pub fn restarts(&self) -> &BTreeMap<String, u32> {
+        &self.restarts
+    }
+
+    /// The units that are wanted and run.
+    pub fn running(&self) -> impl Iterator<Item = &str> {
+        self.up.iter().map(String::as_str)
+    }
+
+    /// What was started again by itself since `then`.
+    pub fn restarted_since(&self, then: &BTreeMap<String, u32>) -> Vec<String> {
+        let grew = |unit: &&String, now: u32| now > then.get(*unit).copied().unwrap_or(0);
+        let again = self.restarts.iter().filter(|(unit, now)| grew(unit, **now));
+        again.map(|(unit, _)| format!("unit {unit}: started again by itself")).collect()
+    }
+
+    /// What may be said: nothing of it names what the configuration does not.
+    pub fn complaints(&self) -> Vec<&str> {
+        self.wrong.iter().chain(&self.doubtful).map(String::as_str).collect()
+    }
+
     /// With what `other` says, too.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.wrong.extend(other.wrong);
         self.doubtful.extend(other.doubtful);
+        self.earlier.extend(other.earlier);
+        self.restarts.extend(other.restarts);
         self.up.extend(other.up);
         self.down.extend(other.down);
         self.coming.extend(other.coming);
         self
     }
 
-    /// With the complaints of an earlier look: what fails now and then is not new when it fails again.
+    /// With the complaints of an earlier look: what fails now and then may fail again for no new reason.
     #[must_use]
     pub fn with_complaints_of(mut self, earlier: &Self) -> Self {
-        self.wrong.extend(earlier.wrong.iter().cloned());
-        self.doubtful.extend(earlier.doubtful.iter().cloned());
+        self.earlier.extend(earlier.wrong.iter().chain(&earlier.doubtful).cloned());
         self
     }
 
@@ -135,9 +178,12 @@ impl Health {
         let stopped = stopped.map(|unit| format!("unit {unit}: not active any more"));
         let coming = self.coming.intersection(&before.up);
         let coming = coming.map(|unit| format!("unit {unit}: not active yet"));
+        let (again, wrong): (Vec<_>, Vec<_>) =
+            self.wrong.iter().filter(is_new).cloned().partition(|it| before.earlier.contains(it));
+        let doubtful = self.doubtful.iter().filter(is_new).cloned();
         Worse {
-            certain: self.wrong.iter().filter(is_new).cloned().chain(stopped).collect(),
-            doubtful: self.doubtful.iter().filter(is_new).cloned().chain(coming).collect(),
+            certain: wrong.into_iter().chain(stopped).collect(),
+            doubtful: doubtful.chain(coming).chain(again).collect(),
         }
     }
 }
@@ -154,20 +200,30 @@ mod tests {
         let now = health(&["unit old.service", "unit new.service"]);
         assert_eq!(now.worse_than(&before).certain, ["unit new.service"]);
         let at_times = health(&[]).with_complaints_of(&before);
-        assert!(before.worse_than(&at_times).is_nothing());
+        let again = before.worse_than(&at_times);
+        assert!(again.certain.is_empty() && again.doubtful.len() == 2, "it was well before");
+    }
+
+    fn state(unit: &str) -> UnitState {
+        UnitState {
+            unit: unit.to_owned(),
+            load: "loaded".to_owned(),
+            active: "active".to_owned(),
+            sub: "running".to_owned(),
+            job: String::new(),
+            kind: String::new(),
+            result: String::new(),
+            restarts: 0,
+        }
     }
 
     /// A machine whose active target wants `ssh.service`, and whose inactive one wants `dongle.service`.
     fn units(states: &[(&str, &str, &str)]) -> Health {
         let state = |(unit, active, sub): &(&str, &str, &str)| UnitState {
-            unit: (*unit).to_owned(),
-            load: "loaded".to_owned(),
             active: (*active).to_owned(),
             sub: (*sub).to_owned(),
             job: if *sub == "waits" { "start".to_owned() } else { String::new() },
-            kind: String::new(),
-            result: String::new(),
-            restarts: 0,
+            ..state(unit)
         };
         let by = |target: &str| BTreeSet::from([target.to_owned()]);
         let wanted = [
@@ -177,8 +233,10 @@ mod tests {
         ];
         let wanted = wanted.map(|(unit, target)| (unit.to_owned(), by(target)));
         let targets = [("multi-user.target", "active", "active")];
-        let states: Vec<_> = states.iter().chain(&targets).map(state).collect();
-        Health::of_units(&states, &wanted.into())
+        let given = states.iter().any(|(unit, ..)| *unit == "multi-user.target");
+        let targets = targets.iter().filter(|_| !given);
+        let states: Vec<_> = states.iter().chain(targets).map(state).collect();
+        Health::of_units(&states, &wanted.into(), &str::to_owned)
     }
 
     #[test]
@@ -189,6 +247,29 @@ mod tests {
         assert!(down.worse_than(&down).is_nothing(), "it did not run before");
         assert!(units(&[]).worse_than(&up).is_nothing(), "the new system has none");
         assert!(units(&[("ssh.service", "reloading", "reload")]).worse_than(&up).is_nothing());
+    }
+
+    #[test]
+    fn a_boot_that_does_not_end_is_doubtful_and_what_it_wants_is_looked_at() {
+        let up = units(&[("ssh.service", "active", "running")]);
+        let stuck =
+            [("multi-user.target", "inactive", "waits"), ("ssh.service", "inactive", "dead")];
+        let worse = units(&stuck).worse_than(&up);
+        assert_eq!(worse.certain, ["unit ssh.service: not active any more"]);
+        assert_eq!(worse.doubtful, ["unit multi-user.target: not active yet"]);
+        let ended = units(&[("multi-user.target", "inactive", "dead")]).worse_than(&up);
+        assert_eq!(ended.certain, ["unit multi-user.target: not active any more"]);
+    }
+
+    #[test]
+    fn what_is_started_again_between_two_looks_is_seen() {
+        let look = |restarts: u32| {
+            let unit = UnitState { restarts, ..state("ssh.service") };
+            Health::default().with_restarts(&[unit])
+        };
+        assert_eq!(look(3).restarted_since(look(3).restarts()), [""; 0]);
+        let again = look(4).restarted_since(look(3).restarts());
+        assert_eq!(again, ["unit ssh.service: started again by itself"]);
     }
 
     #[test]

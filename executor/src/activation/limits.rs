@@ -5,6 +5,9 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::Class;
+use super::trial::GOES_DOWN;
+
 /// Between the last question and the first effect.
 pub(super) const START_SLACK: Span = Span::from_secs(120);
 
@@ -93,6 +96,14 @@ impl Limits {
     /// From the last question to the end of the dead-man's undo: so long the window must stay open.
     pub fn needed(&self) -> Span {
         START_SLACK.plus(self.deadman()).plus(self.switch())
+    }
+
+    /// The same for a system that is switched to, or booted: there and back, and with a guard that acts last.
+    pub fn needed_for(&self, class: Class) -> Span {
+        match class {
+            Class::Live => self.needed(),
+            Class::Reboot => self.needed().plus(GOES_DOWN).plus(GOES_DOWN).plus(GOES_DOWN),
+        }
     }
 
     /// See [`Limits::switch_s`].

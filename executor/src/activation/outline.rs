@@ -59,7 +59,7 @@ impl Changes {
             let is = |(start, change): &(&str, Change)| Some((*change, line.strip_prefix(start)?));
             let Some((change, names)) = LINES.iter().find_map(is) else { continue };
             for name in names.split(',').map(str::trim).filter(|name| !name.is_empty()) {
-                match name.parse() {
+                match configured(name).parse() {
                     Ok(name) if room > 0 => {
                         room -= 1;
                         changes.units.entry(change).or_default().push(name);
@@ -69,6 +69,14 @@ impl Changes {
             }
         }
         changes
+    }
+}
+
+/// The name as the configuration has it: what stands for a template's instance may be anything.
+fn configured(name: &str) -> String {
+    match (name.split_once('@'), name.rsplit_once('.')) {
+        (Some((template, _)), Some((_, kind))) => format!("{template}@.{kind}"),
+        _ => name.to_owned(),
     }
 }
 
@@ -105,6 +113,12 @@ mod tests {
         });
         assert_eq!(told(text), expected);
         assert_eq!(told("nothing would be done\n"), json!({}));
+    }
+
+    #[test]
+    fn an_instance_is_told_by_its_template() {
+        let text = "would restart the following units: export@anna.service, getty@tty1.service\n";
+        assert_eq!(told(text), json!({ "restart": ["export@.service", "getty@.service"] }));
     }
 
     #[test]

@@ -86,10 +86,6 @@ pub(super) fn judge(activation: &Activation, facts: Facts, now: Span) -> Readine
     if !gates.iter().all(Gate::is_open) {
         return Readiness::Over(deferred(gates));
     }
-    let late = has_taken_too_long(activation, now).filter(|_| activation.phase == Phase::Ready);
-    if let Some(ending) = late {
-        return Readiness::Over(ending);
-    }
     if facts.pinned != Some(false) {
         let detail = "what boots by default is pinned in the firmware (LoaderEntryDefault), so that no new system could: `bootctl set-default ''` takes the pin out";
         return Readiness::Over(Ending::new(Outcome::Rejected, "boot_default_pinned", detail));
@@ -97,6 +93,10 @@ pub(super) fn judge(activation: &Activation, facts: Facts, now: Span) -> Readine
     if activation.class == Class::Reboot && facts.loader != Loader::TriesOnce {
         let detail = "this system has to be booted, and the boot loader cannot try one once";
         return Readiness::Over(Ending::new(Outcome::Rejected, "loader_cannot_try_once", detail));
+    }
+    let late = has_taken_too_long(activation, now).filter(|_| activation.phase == Phase::Ready);
+    if let Some(ending) = late {
+        return Readiness::Over(ending);
     }
     let Sight {
         running: Some(system), profile: Some(profile), default: Some(default), health, ..
@@ -124,9 +124,9 @@ pub(super) fn has_taken_too_long(activation: &Activation, now: Span) -> Option<E
     if activation.left_to_prepare(now)? >= Span::ZERO {
         return None;
     }
-    let needed = activation.limits.needed();
+    let needed = activation.needed();
     let detail = format!(
-        "getting the system here took so long that the {needed} which the rest may take are no longer within its max_runtime_s; what was fetched is kept: order it again"
+        "fetching took its part of max_runtime_s, and the {needed} that the rest may take are not within it any more; what was fetched is kept: order it again, with more"
     );
     Some(Ending::new(Outcome::Failed, "max_runtime", detail))
 }

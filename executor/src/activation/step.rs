@@ -36,7 +36,10 @@ impl Activation {
                 self.note_head(asked);
                 None
             }
-            Event::Begin | Event::Done => Some(self.question()),
+            Event::Held(gate) if self.has_done_nothing() => {
+                Some(self.end(preflight::deferred(vec![gate]), now))
+            }
+            Event::Begin | Event::Done | Event::Held(_) => Some(self.question()),
             Event::Facts(facts) => Some(self.judge_facts(*facts, now)),
             Event::Realised(result) => Some(self.realised(result, now)),
             Event::Planned(plan) => Some(self.planned(plan, now)),
@@ -226,8 +229,16 @@ impl Activation {
     fn prove(&mut self, now: Span) -> Action {
         let deadman_at = self.deadman_at.unwrap_or(now);
         let until = Span::from_millis(deadman_at.as_millis() - MARGIN.as_millis());
-        let proof =
-            Proof { since: now, until, good: 0, bad: 0, worse: Vec::new(), heads: 0, undecided: 0 };
+        let proof = Proof {
+            since: now,
+            until,
+            good: 0,
+            bad: 0,
+            worse: Vec::new(),
+            restarts: None,
+            heads: 0,
+            undecided: 0,
+        };
         self.enter(Phase::Proving(proof), now);
         wait(now, POLL)
     }
@@ -265,7 +276,10 @@ impl Activation {
         if *running != self.target.system {
             return self.superseded(now);
         }
-        let worse = health.worse_than(&before.health);
+        let mut worse = health.worse_than(&before.health);
+        if let Some(then) = proof.restarts.replace(health.restarts().clone()) {
+            worse.doubtful.extend(health.restarted_since(&then));
+        }
         if worse.certain.is_empty() {
             proof.bad = 0;
         } else if now >= proof.since.plus(limits.settle()) {

@@ -71,6 +71,7 @@ impl Hands<'_> {
                 self.run("set_profile", path.as_str(), &argv, Duration::from_mins(2));
             }
             Action::InstallBoot(which) => {
+                self.forget_guard();
                 self.forget_trial();
                 self.switch("install_boot", *which, "boot");
             }

@@ -120,10 +120,15 @@ impl Hands<'_> {
         }
         // Its entry goes with the next installation of whatever is to boot.
         self.forget_trial();
+        self.forget_guard();
+    }
+
+    /// Or else a later boot might take it up.
+    pub(super) fn forget_guard(&self) {
         if let Some(place) = self.guard_place()
             && let Err(error) = files::remove(&place)
         {
-            tracing::warn!(%error, "the guard of a trial boot cannot be removed: it finds nothing to undo");
+            tracing::warn!(%error, "the guard of a trial boot cannot be removed");
         }
     }
 

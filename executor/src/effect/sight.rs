@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use compliance_checks::services;
 use compliance_protocol::name::{AbsPath, StorePath};
 
 use super::activation::Hands;
@@ -65,7 +66,12 @@ impl Hands<'_> {
     }
 
     fn units_health(&self) -> Option<Health> {
-        Some(Health::of_units(&self.host.all_units().ok()?, &self.wanted()?))
+        let said = |unit: &str| services::said(self.host, unit);
+        let units = self.host.all_units().ok()?;
+        let health = Health::of_units(&units, &self.wanted()?, &said);
+        let running = health.running().filter_map(|unit| unit.parse().ok()).collect::<Vec<_>>();
+        let counted = self.host.units(&running).ok()?;
+        Some(health.with_restarts(&counted))
     }
 
     /// The units that the running system wants to be started, and by which targets.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::rounds::attempt_key;
 use super::{Engine, Job};
 use crate::activation::{
-    Action, Activation, Ending, Event, Facts, Health, Limits, Quarantine, Sight, Target, step,
+    Action, Activation, Ending, Event, Facts, Health, Phase, Quarantine, Sight, Target, step,
 };
 use crate::authorise;
 use crate::effect::Performed;
@@ -57,7 +57,8 @@ impl Engine {
         }
         let under_way = self.under_way();
         let overrides_window = order.when == When::Now;
-        let mut gates = self.activation_gates(&target, limits, overrides_window, moment)?;
+        let mut gates =
+            self.activation_gates(&target, limits.needed(), overrides_window, moment)?;
         gates.push(gates::busy(under_way.as_deref()));
         if !gates.iter().all(Gate::is_open) {
             return self.hold(row, gates, moment);
@@ -253,12 +254,18 @@ impl Engine {
 
     /// Hands an event to the state machine, puts what it says on disk, and asks for what it wants.
     fn drive(&mut self, event: Event, moment: Moment) -> Result<(), LedgerError> {
+        let heal = self.heal_title();
         let Some(activating) = &mut self.activating else { return Ok(()) };
         let Some(activation) = &activating.what.activation else { return Ok(()) };
         if let Event::Seen(sight) = &event {
             activating.post = seen(sight);
         }
-        let (next, action) = step(activation, event, moment.reading.boottime);
+        let (mut next, mut action) = step(activation, event, moment.reading.boottime);
+        if let (Some(Action::Preflight), Phase::Ready, Some(heal)) = (&action, &next.phase, &heal) {
+            // Its answer would wait behind what is being healed, for hours perhaps.
+            let held = Event::Held(gates::busy(Some(heal)));
+            (next, action) = step(&next, held, moment.reading.boottime);
+        }
         tracing::info!(phase = next.phase_name(), ?action, "activation");
         activating.what.activation = Some(next);
         activating.what.boot_id = self.author.boot_id.clone();
@@ -283,13 +290,13 @@ impl Engine {
     fn activation_gates(
         &self,
         target: &Target,
-        limits: Limits,
+        needed: Span,
         overrides_window: bool,
         moment: Moment,
     ) -> Result<Vec<Gate>, LedgerError> {
         let mut gates = vec![gates::clock(moment.now), gates::space(self.disk_full)];
         if !overrides_window {
-            gates.push(gates::window_for(&self.windows, moment.now, limits.needed()));
+            gates.push(gates::window_for(&self.windows, moment.now, needed));
         }
         let quarantine: Quarantine = self.ledger.fact(Fact::Quarantine)?.unwrap_or_default();
         gates.push(gates::quarantine(quarantine.until(&target.system, self.limits_now(moment))));
@@ -299,8 +306,9 @@ impl Engine {
     /// Adds what only the engine knows. While it was only prepared, a heal may have begun, or a pause.
     fn complete(&self, facts: &mut Facts, moment: Moment) -> Result<(), LedgerError> {
         let Some(Activating { what, .. }) = &self.activating else { return Ok(()) };
-        let Some(Activation { target, limits, .. }) = &what.activation else { return Ok(()) };
-        facts.gates = self.activation_gates(target, *limits, what.overrides_window, moment)?;
+        let Some(activation) = &what.activation else { return Ok(()) };
+        let (target, needed) = (&activation.target, activation.needed());
+        facts.gates = self.activation_gates(target, needed, what.overrides_window, moment)?;
         if what.trigger == IntentTrigger::Drift {
             let until = self.ledger.fact(Fact::PauseUntil)?;
             facts.gates.push(gates::pause(until, moment.stamp()));
@@ -426,7 +434,7 @@ fn pre(activation: &Activation) -> Map<String, Value> {
         pre.insert("running".to_owned(), json!(before.system));
         pre.insert("profile".to_owned(), json!(before.profile));
         pre.insert("boots".to_owned(), json!(before.default));
-        pre.insert("wrong".to_owned(), json!(before.health));
+        pre.insert("wrong".to_owned(), json!(before.health.complaints()));
     }
     pre
 }
@@ -437,7 +445,7 @@ fn seen(sight: &Sight) -> Map<String, Value> {
     post.insert("profile".to_owned(), json!(sight.profile));
     post.insert("boots".to_owned(), json!(sight.default));
     if let Some(health) = &sight.health {
-        post.insert("wrong".to_owned(), json!(health));
+        post.insert("wrong".to_owned(), json!(health.complaints()));
     }
     post
 }

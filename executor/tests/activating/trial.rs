@@ -46,6 +46,11 @@ fn has_to_be_booted() -> Site {
     site
 }
 
+/// It may take longer: there and back are a restart each.
+fn trial(sequence: u64) -> OrderForm {
+    activate(sequence).with("max_runtime_s", 4400)
+}
+
 fn guard_place(site: &Site) -> PathBuf {
     site.folder.path().join("trial")
 }
@@ -71,7 +76,7 @@ fn boots(site: &mut Site, comes_up: bool) {
 #[test]
 fn it_is_tried_once_proven_and_only_then_what_boots() {
     let mut site = has_to_be_booted();
-    let form = site.order(activate(1));
+    let form = site.order(trial(1));
     assert_eq!(restarts(&site).len(), 1);
     assert_eq!(site.machine.lock().unwrap().once.as_deref(), Some("next.conf"));
     assert_eq!(site.links(), [OLD, OLD, OLD], "what boots by default is unchanged");
@@ -92,19 +97,19 @@ fn it_is_tried_once_proven_and_only_then_what_boots() {
 #[test]
 fn one_that_does_not_come_up_is_followed_by_the_one_before_and_left_alone_for_a_day() {
     let mut site = has_to_be_booted();
-    let form = site.order(activate(1));
+    let form = site.order(trial(1));
     boots(&mut site, false);
     site.minutes(2);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "trial_boot_failed")]);
     assert_eq!(site.links(), [OLD, OLD, OLD]);
-    let again = site.order(activate(2).after(&form).issued(site.rig.reading.wall));
+    let again = site.order(trial(2).after(&form).issued(site.rig.reading.wall));
     assert_eq!(site.rig.about(&again), [outcome(Outcome::Deferred, "quarantined")]);
 }
 
 #[test]
 fn one_that_is_worse_is_undone_by_a_boot() {
     let mut site = has_to_be_booted();
-    let form = site.order(activate(1));
+    let form = site.order(trial(1));
     site.machine.lock().unwrap().failed = vec!["nginx.service"];
     boots(&mut site, true);
     site.minutes(2);
@@ -117,10 +122,18 @@ fn one_that_is_worse_is_undone_by_a_boot() {
 }
 
 #[test]
+fn an_order_must_allow_for_both_restarts() {
+    let mut site = has_to_be_booted();
+    let form = site.order(activate(1));
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "max_runtime")]);
+    assert_eq!(restarts(&site).len(), 0);
+}
+
+#[test]
 fn without_a_unit_that_takes_up_the_guard_nothing_is_booted() {
     let mut site = has_to_be_booted();
     site.rig.host.remove(&format!("{NEXT}/etc/compliance/trial-boot"));
-    let form = site.order(activate(1));
+    let form = site.order(trial(1));
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "no_guard_inside")]);
     assert_eq!(restarts(&site).len(), 0);
 }
@@ -130,7 +143,7 @@ fn a_default_that_somebody_pinned_is_not_fought() {
     let mut site = has_to_be_booted();
     let pin: Vec<_> = [7, 0, 0, 0].into_iter().chain(*b"o\0l\0d\0\0\0").collect();
     site.rig.host.write(&format!("{VARIABLES}/LoaderEntryDefault-{VENDOR}"), pin);
-    let form = site.order(activate(1));
+    let form = site.order(trial(1));
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Rejected, "boot_default_pinned")]);
 }
 
@@ -144,7 +157,7 @@ fn a_boot_loader_that_does_not_take_it_is_not_trusted_with_a_restart() {
             Ok(said(serde_json::json!([{ "options": options, "isDefault": true }]).to_string()))
         }),
     );
-    let form = site.order(activate(1));
+    let form = site.order(trial(1));
     site.minutes(3);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Reverted, "not_staged")]);
     assert_eq!(Guard::take(&guard_place(&site)).unwrap(), None, "nothing is left for a later boot");

@@ -37,6 +37,21 @@ async fn a_request_waits_for_an_operator_and_then_gives_the_new_certificate() {
 }
 
 #[tokio::test]
+async fn an_older_answer_is_not_handed_out_to_whom_has_a_newer_certificate() {
+    let mcp = Mcp::start();
+    mcp.register("clinic-a").await;
+    let ask = async |who: &Credentials| {
+        mcp.call("appliance", who, Method::POST, PATH, csr(&who.key).unwrap()).await
+    };
+    assert_eq!(ask(&mcp.ending_in("clinic-a", 20)).await.status, StatusCode::ACCEPTED);
+    let older = mcp.ending_in("clinic-a", 40).cert;
+    let put = mcp.operate(Method::PUT, "/api/v1/sites/clinic-a/certificate", older).await;
+    assert_eq!(put.status, StatusCode::OK, "{}", put.text());
+    let newer = mcp.ending_in("clinic-a", 300);
+    assert_eq!(ask(&newer).await.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn a_certificate_is_asked_for_in_its_last_thirty_days_and_not_before() {
     let mcp = Mcp::start();
     mcp.register("clinic-a").await;
