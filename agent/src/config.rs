@@ -1,6 +1,6 @@
 //! `agent.toml`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use compliance_daemon::log::{Format, Level};
 use compliance_protocol::time::Span;
@@ -25,8 +25,14 @@ pub struct Config {
     /// How often to poll, in milliseconds.
     #[serde(default)]
     pub poll_interval_ms: PollInterval,
+    /// How much sooner or later a poll may come, in percent of the interval.
+    #[serde(default)]
+    pub poll_jitter_percent: PollJitter,
     /// Where the report for `status` and `health` is left.
     pub state_file: PathBuf,
+    /// Where the report for Prometheus is left; nowhere unless set.
+    #[serde(default)]
+    pub metrics_file: Option<MetricsFile>,
     /// Logging.
     #[serde(default)]
     pub log: Log,
@@ -127,6 +133,67 @@ impl TryFrom<u32> for PollInterval {
     }
 }
 
+/// How much sooner or later than its interval a poll may come: 0 to 50 percent, 10 unless set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u8")]
+pub struct PollJitter(u8);
+
+impl PollJitter {
+    const MAX_PERCENT: u8 = 50;
+
+    /// So much of `interval`, to either side.
+    pub fn of(self, interval: Span) -> Span {
+        Span::from_millis(interval.as_millis().saturating_mul(i64::from(self.0)) / 100)
+    }
+}
+
+impl Default for PollJitter {
+    fn default() -> Self {
+        Self(10)
+    }
+}
+
+/// The number is not a jitter of polls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a poll's jitter is 0 to {} percent of the interval", PollJitter::MAX_PERCENT)]
+pub struct NotAJitter;
+
+impl TryFrom<u8> for PollJitter {
+    type Error = NotAJitter;
+
+    fn try_from(percent: u8) -> Result<Self, NotAJitter> {
+        if percent <= Self::MAX_PERCENT { Ok(Self(percent)) } else { Err(NotAJitter) }
+    }
+}
+
+/// The path of a file that the node exporter's textfile collector reads.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "PathBuf")]
+pub struct MetricsFile(PathBuf);
+
+impl MetricsFile {
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// The path is not one that the collector reads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a metrics file is named SOMETHING.prom: the node exporter's textfile collector reads no other"
+)]
+pub struct NotAMetricsFile;
+
+impl TryFrom<PathBuf> for MetricsFile {
+    type Error = NotAMetricsFile;
+
+    fn try_from(path: PathBuf) -> Result<Self, NotAMetricsFile> {
+        let named = path.extension().is_some_and(|extension| extension == "prom");
+        if named { Ok(Self(path)) } else { Err(NotAMetricsFile) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +212,8 @@ mod tests {
         assert_eq!(config.mcp_url.join("/x"), "https://mcp.example:8443/x");
         assert_eq!(config.executor_uid, 0);
         assert_eq!(config.poll_interval_ms.span(), Span::from_secs(60));
+        assert_eq!(config.poll_jitter_percent.of(Span::from_secs(60)), Span::from_secs(6));
+        assert_eq!(config.metrics_file, None);
     }
 
     #[test]
@@ -152,6 +221,28 @@ mod tests {
         for (ms, good) in [(199, false), (200, true), (3_600_000, true), (3_600_001, false)] {
             let text = format!("poll_interval_ms = {ms}\n{LEAST}");
             assert_eq!(parse::<Config>(&text).is_ok(), good, "{ms}");
+        }
+    }
+
+    #[test]
+    fn a_jitter_outside_of_its_bounds_is_refused() {
+        for (percent, good) in [(-1, false), (0, true), (50, true), (51, false), (256, false)] {
+            let text = format!("poll_jitter_percent = {percent}\n{LEAST}");
+            assert_eq!(parse::<Config>(&text).is_ok(), good, "{percent}");
+        }
+    }
+
+    #[test]
+    fn a_metrics_file_has_the_name_that_the_collector_looks_for() {
+        let parsed = |path| parse::<Config>(&format!("metrics_file = {path:?}\n{LEAST}"));
+        let config = parsed("/var/lib/metrics/compliance.prom").unwrap();
+        let path = Path::new("/var/lib/metrics/compliance.prom");
+        assert_eq!(config.metrics_file.unwrap().path(), path);
+        for bad in
+            ["", "/var/lib/metrics", "/metrics/.prom", "/metrics/prom", "/metrics/x.prom.new"]
+        {
+            let error = parsed(bad).unwrap_err();
+            assert!(error.contains("SOMETHING.prom"), "{bad}: {error}");
         }
     }
 

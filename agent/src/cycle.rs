@@ -19,6 +19,7 @@ use compliance_protocol::feed::Ticket;
 use compliance_protocol::local::{Answer, Connectivity, ConnectivityCause, Request};
 use compliance_protocol::time::Span;
 
+use crate::config::PollJitter;
 use crate::report::{Cause, Failure, Moment, Polls, Seen};
 
 /// The most evidence that one upload carries, in bytes.
@@ -28,6 +29,7 @@ pub const BATCH: u64 = 512 * 1024;
 #[derive(Debug)]
 pub struct State {
     interval: Span,
+    jitter: PollJitter,
     phase: Phase,
     stopping: bool,
     ready: bool,
@@ -38,6 +40,7 @@ pub struct State {
     cycle: Cycle,
     polls: Polls,
     executor: Option<Seen>,
+    executor_answers: bool,
 }
 
 /// What is under way.
@@ -77,7 +80,7 @@ pub fn step(mut state: State, event: Event, now: Now) -> (State, Vec<Action>) {
 
 impl State {
     /// Before the first poll, which [`Event::Woke`] begins.
-    pub fn new(interval: Span) -> Self {
+    pub fn new(interval: Span, jitter: PollJitter) -> Self {
         let polls = Polls {
             interval,
             last: None,
@@ -88,6 +91,7 @@ impl State {
         };
         Self {
             interval,
+            jitter,
             phase: Phase::Asleep,
             stopping: false,
             ready: false,
@@ -96,6 +100,7 @@ impl State {
             cycle: Cycle::default(),
             polls,
             executor: None,
+            executor_answers: false,
         }
     }
 
@@ -107,6 +112,11 @@ impl State {
     /// What the executor said last.
     pub fn executor(&self) -> Option<&Seen> {
         self.executor.as_ref()
+    }
+
+    /// Whether it answered all that it was asked in the last cycle.
+    pub fn executor_answers(&self) -> bool {
+        self.executor_answers
     }
 
     fn take(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
@@ -134,8 +144,7 @@ impl State {
             }
             (phase, Event::Answered(answer)) if phase.asks() => self.answered(answer, now, actions),
             (phase, Event::Unanswered(why)) if phase.asks() => {
-                self.fail(Failure::new(Cause::Executor, &why));
-                self.sleep(now, actions);
+                self.executor_failed(&why, now, actions);
             }
             // Nothing that is under way ends with this.
             (_, _) => {}
@@ -174,6 +183,7 @@ impl State {
             }
             (Phase::Status, Answer::Status { status }) => {
                 self.executor = Some(Seen { when: now.moment, status: *status });
+                self.executor_answers = true;
                 self.sleep(now, actions);
             }
             (_, answer) => {
@@ -183,10 +193,15 @@ impl State {
                     }
                     _ => "the executor answered another question than was asked".to_owned(),
                 };
-                self.fail(Failure::new(Cause::Executor, &why));
-                self.sleep(now, actions);
+                self.executor_failed(&why, now, actions);
             }
         }
+    }
+
+    fn executor_failed(&mut self, why: &str, now: Now, actions: &mut Vec<Action>) {
+        self.executor_answers = false;
+        self.fail(Failure::new(Cause::Executor, why));
+        self.sleep(now, actions);
     }
 
     fn poll(&mut self, ticket: &Ticket, now: Now, actions: &mut Vec<Action>) {
@@ -318,7 +333,7 @@ impl State {
         self.polls.failures = 0;
         self.polls.interval =
             timing::hinted(self.interval, self.cycle.poll_after).unwrap_or(self.interval);
-        timing::jittered(self.polls.interval, random)
+        timing::jittered(self.polls.interval, self.jitter, random)
     }
 
     fn after_failure(&mut self, cause: Cause, random: u64) -> Span {
@@ -326,7 +341,7 @@ impl State {
         let failures = self.polls.failures;
         match (cause, timing::hinted(self.interval, self.cycle.retry_after)) {
             (Cause::Executor, _) => timing::backed_off_near(self.interval, failures, random),
-            (_, Some(wish)) => timing::jittered(wish, random),
+            (_, Some(wish)) => timing::jittered(wish, self.jitter, random),
             (_, None) => timing::backed_off(self.interval, failures, random),
         }
     }

@@ -93,6 +93,7 @@ mod tests {
                 next: Some(at(written + MINUTE)),
             },
             executor: None,
+            executor_answers: false,
         }
     }
 

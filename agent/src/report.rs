@@ -28,6 +28,8 @@ pub struct Report {
     pub polls: Polls,
     /// What the executor said last.
     pub executor: Option<Seen>,
+    /// Whether it answered all that it was asked in the last cycle.
+    pub executor_answers: bool,
 }
 
 /// A moment by both clocks: one to show, one to count with, since the time of day may step.
@@ -113,6 +115,30 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Connect,
+        Self::Dns,
+        Self::Executor,
+        Self::Refused,
+        Self::Server,
+        Self::Timeout,
+        Self::Tls,
+    ];
+
+    /// Its name, as in the state file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Dns => "dns",
+            Self::Executor => "executor",
+            Self::Refused => "refused",
+            Self::Server => "server",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+        }
+    }
+
     /// The same, as the executor is told.
     pub fn connectivity(self) -> ConnectivityCause {
         match self {
@@ -206,6 +232,13 @@ mod tests {
         let failure = Failure::new(Cause::Server, &format!("\x1b[2J{}", "x".repeat(1000)));
         assert_eq!(failure.detail.chars().count(), MAX_DETAIL);
         assert!(!failure.detail.contains('\x1b'));
+    }
+
+    #[test]
+    fn a_cause_has_one_name_everywhere() {
+        for cause in Cause::ALL {
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.name());
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::config::{Config, McpUrl, Tls};
 use crate::control_plane::ControlPlane;
 use crate::cycle::{Action, Event, Now, State, Work, step};
 use crate::executor::Executor;
+use crate::metrics;
 use crate::report::{Moment, Report};
 
 /// Why the agent cannot start.
@@ -48,15 +49,16 @@ pub async fn run(config: &Config) -> Result<(), RunError> {
     };
     let mut desk = Desk {
         clock,
-        state_file: config.state_file.clone(),
-        unwritable: false,
+        state_file: Output::new(&config.state_file),
+        metrics_file: config.metrics_file.as_ref().map(|file| Output::new(file.path())),
         mcp_url: config.mcp_url.clone(),
         boot_id: boot_id()?,
         started: moment(),
     };
     let mut stop = Stop::listen().map_err(RunError::Signals)?;
     let mut watchdog = Watchdog::start();
-    let (mut state, mut event) = (State::new(config.poll_interval_ms.span()), Event::Woke);
+    let (mut state, mut event) =
+        (State::new(config.poll_interval_ms.span(), config.poll_jitter_percent), Event::Woke);
     loop {
         let (next, actions) = step(state, event, now());
         state = next;
@@ -132,9 +134,8 @@ impl Sides {
 #[derive(Debug)]
 struct Desk {
     clock: Arc<TicketClock>,
-    state_file: PathBuf,
-    /// Whether the state file could not be written last time: said once, not at each poll.
-    unwritable: bool,
+    state_file: Output,
+    metrics_file: Option<Output>,
     mcp_url: McpUrl,
     boot_id: BootId,
     started: Moment,
@@ -169,16 +170,38 @@ impl Desk {
             written: moment(),
             polls: state.polls().clone(),
             executor: state.executor().cloned(),
+            executor_answers: state.executor_answers(),
         };
         systemd::status(&report.line());
-        let written = report.write(&self.state_file);
+        if let Some(file) = &mut self.metrics_file {
+            let consequence = "Prometheus will not know how this appliance is";
+            file.replace(|path| metrics::write(&report, path), consequence);
+        }
+        let consequence = "`status` and `health` will not know of this agent";
+        self.state_file.replace(|path| report.write(path), consequence);
+    }
+}
+
+/// A file that is replaced at each report.
+#[derive(Debug)]
+struct Output {
+    path: PathBuf,
+    /// Whether it could not be written last time: said once, not at each poll.
+    unwritable: bool,
+}
+
+impl Output {
+    fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), unwritable: false }
+    }
+
+    /// Replaces it; `consequence` is what follows when that cannot be done.
+    fn replace(&mut self, write: impl FnOnce(&Path) -> io::Result<()>, consequence: &str) {
+        let written = write(&self.path);
         if let Err(error) = &written
             && !self.unwritable
         {
-            let path = self.state_file.display();
-            tracing::warn!(
-                "cannot write {path}: {error}; `status` and `health` will not know of this agent"
-            );
+            tracing::warn!("cannot write {}: {error}; {consequence}", self.path.display());
         }
         self.unwritable = written.is_err();
     }

@@ -249,6 +249,24 @@ fn retry_after_takes_the_place_of_the_backoff_within_bounds() {
 }
 
 #[test]
+fn whether_the_executor_answers_is_known_after_each_cycle_whatever_else_fails() {
+    let mut courier = courier();
+    assert!(!courier.state().executor_answers(), "nothing is known yet");
+    courier.lead(to_the_poll());
+    courier.lead([unreached(Cause::Dns), Event::Answered(Answer::Event {}), status_answer()]);
+    assert!(courier.state().executor_answers());
+    courier.lead(to_the_poll());
+    courier.lead([unreached(Cause::Dns), Event::Unanswered("away".to_owned())]);
+    assert_eq!(courier.state().polls().last_failure.as_ref().unwrap().cause, Cause::Dns);
+    assert!(!courier.state().executor_answers() && courier.state().executor().is_some());
+    courier.lead(to_the_evidence());
+    courier.lead([Event::Answered(Answer::Event {}), pending(Vec::new()), status_answer()]);
+    assert!(courier.state().executor_answers());
+    courier.lead([Event::Woke, Event::Answered(Answer::Error { detail: "no".to_owned() })]);
+    assert!(!courier.state().executor_answers());
+}
+
+#[test]
 fn a_demonstration_keeps_its_own_interval() {
     let mut courier = Courier::new(Span::from_millis(200));
     courier.lead(to_the_poll());

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -246,10 +247,31 @@ async fn a_configuration_is_checked_with_the_files_that_it_names() {
 }
 
 #[tokio::test]
-async fn an_agent_whose_state_file_cannot_be_written_polls_all_the_same() {
+async fn what_prometheus_is_told_is_there_with_each_report_and_for_everyone_to_read() {
+    let site = Site::new(2).await;
+    let path = site.path("compliance.prom");
+    site.put("agent.toml", &site.config_with_metrics(&path));
+    let _server = site.control_plane(good).await;
+    let agent = site.run();
+    let metrics = |line: &str| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.lines().any(|is| is == line), "{line} is in\n{text}");
+    };
+    site.report(failed(Cause::Executor)).await;
+    metrics("compliance_executor_reachable 0");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+    let _executor = site.executor();
+    site.report(delivered).await;
+    metrics("compliance_executor_reachable 1");
+    metrics("compliance_evidence_pending_bundles 0");
+    agent.stopped().await;
+}
+
+#[tokio::test]
+async fn an_agent_whose_files_cannot_be_written_polls_all_the_same() {
     let site = Site::new(1).await;
-    let unwritable = site.config(geteuid().as_raw()).replace("/state.json", "/none/state.json");
-    site.put("agent.toml", &unwritable);
+    let config = site.config_with_metrics(&site.path("none/compliance.prom"));
+    site.put("agent.toml", &config.replace("/state.json", "/none/state.json"));
     let (mut executor, _server) = (site.executor(), site.control_plane(good).await);
     let agent = site.run();
     for _ in 0..3 {
@@ -257,6 +279,9 @@ async fn an_agent_whose_state_file_cannot_be_written_polls_all_the_same() {
     }
     let (status, log) = agent.stopped().await;
     assert_eq!(status.code(), Some(0));
-    assert_eq!(log.matches("cannot write").count(), 1, "said once: {log}");
+    for name in ["state.json", "compliance.prom"] {
+        let told = log.lines().filter(|line| line.contains("cannot write") && line.contains(name));
+        assert_eq!(told.count(), 1, "said once: {log}");
+    }
     assert_eq!(site.ledger.lock().unwrap().pending, 0);
 }

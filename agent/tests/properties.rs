@@ -3,6 +3,7 @@
 
 mod support;
 
+use compliance_agent::config::PollJitter;
 use compliance_agent::cycle::timing::{
     HINTS, MAX_BACKOFF, backed_off, backed_off_near, hinted, jittered,
 };
@@ -85,6 +86,11 @@ fn begun(actions: &[Action]) -> Option<Work> {
     first
 }
 
+/// A jitter that may be configured, with its percentage.
+fn jitter() -> impl Strategy<Value = (PollJitter, i64)> {
+    (0_u8..=50).prop_map(|percent| (PollJitter::try_from(percent).unwrap(), percent.into()))
+}
+
 fn is_poll(work: &Work) -> bool {
     matches!(work, Work::Send(call) if call.body.is_none())
 }
@@ -124,11 +130,12 @@ proptest! {
     #[test]
     fn every_cycle_ends_with_one_wait_that_is_within_its_bounds_and_saves_its_report(
         interval_ms in 200_i64..3_600_000,
+        (jitter, percent) in jitter(),
         endings in proptest::collection::vec((ending(), any::<u64>()), 1..200),
     ) {
         let interval = Span::from_millis(interval_ms);
-        let longest = interval.max(HINTS.1).as_millis() * 11 / 10;
-        let mut courier = Courier::new(interval);
+        let longest = interval.max(HINTS.1).as_millis() * (100 + percent) / 100;
+        let mut courier = Courier::jittered(interval, jitter);
         let mut work = courier.work(Event::Woke);
         for (ending, random) in endings {
             courier.random = random;
@@ -182,9 +189,15 @@ proptest! {
     }
 
     #[test]
-    fn jitter_is_a_tenth_at_most(interval_ms in 200_i64..3_600_000, random: u64) {
-        let wait = jittered(Span::from_millis(interval_ms), random).as_millis();
-        prop_assert!((wait - interval_ms).abs() <= interval_ms / 10);
+    fn jitter_is_what_is_configured_at_most_and_no_wait_is_none(
+        interval_ms in 200_i64..3_600_000, (jitter, percent) in jitter(), random: u64,
+    ) {
+        let interval = Span::from_millis(interval_ms);
+        let wait = jittered(interval, jitter, random).as_millis();
+        prop_assert!(wait > 0 && (wait - interval_ms).abs() * 100 <= interval_ms * percent);
+        let ends = [0, u64::MAX].map(|random| jittered(interval, jitter, random).as_millis());
+        prop_assert_eq!(ends[0] + ends[1], 2 * interval_ms, "as much either way");
+        prop_assert!(percent == 0 || ends[0] < interval_ms);
     }
 
     #[test]

@@ -42,6 +42,13 @@ in
         message = "${option "mcp.url"} is ${builtins.toJSON cfg.mcp.url}: write https://HOST or https://HOST:PORT, with nothing behind it; plain http is never spoken.";
       }
       {
+        # A folder, and nothing in the path that systemd would take apart.
+        assertion =
+          cfg.metricsFile != null
+          -> builtins.match "(/[A-Za-z0-9._-]+)+/[A-Za-z0-9._-]+[.]prom" (toString cfg.metricsFile) != null;
+        message = "${option "metricsFile"} is ${toString cfg.metricsFile}: write a file in a folder of its own, of letters, digits, ., _ and -, that ends in .prom, since the node exporter reads no other: such as \"/var/lib/prometheus-node-exporter/compliance.prom\".";
+      }
+      {
         assertion = cfg.mode == "reseller" -> cfg.reseller != null;
         message = "${option "mode"} is \"reseller\": write who that is, ${option "reseller"} = \"name\", or set the mode to \"direct\".";
       }

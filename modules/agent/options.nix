@@ -136,7 +136,13 @@ in
         type = types.ints.between 200 3600000;
         default = 60000;
         example = 30000;
-        description = "How often it is polled, in milliseconds, with 10 % of jitter either way. The control plane may ask for another pace, from 5 s to 1 h.";
+        description = "How often it is polled, in milliseconds. The control plane may ask for another pace, from 5 s to 1 h.";
+      };
+      pollJitterPercent = mkOption {
+        type = types.ints.between 0 50;
+        default = 10;
+        example = 25;
+        description = "How much sooner or later than its interval says a poll may come, in percent, so that sites which start together do not poll together.";
       };
     };
 
@@ -279,6 +285,17 @@ in
         example = "json";
         description = "How logs are written on stderr, where journald does not listen.";
       };
+    };
+
+    metricsFile = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = "/var/lib/prometheus-node-exporter/compliance.prom";
+      description = ''
+        Where the agent leaves its metrics after each poll, for the textfile collector of a node exporter; its name
+        ends in `.prom`. Its folder is made, for the agent to write to, if it is not there; one that is there stays
+        as it is. The agent can write anything else in that folder too, so it should have one of its own.
+      '';
     };
 
     settings = {

@@ -49,17 +49,21 @@ let
   // lib.optionalAttrs (cfg.activation.probes != [ ]) { inherit (cfg.activation) probes; };
 in
 {
-  agent = defaults {
-    mcp_url = cfg.mcp.url;
-    socket = "/run/compliance/executor.sock";
-    state_file = "/run/compliance-agent/state.json";
-    poll_interval_ms = cfg.mcp.pollIntervalMs;
-    # Where systemd puts the unit's credentials.
-    tls = lib.genAttrs [ "ca" "certificate" "key" ] (
-      name: "/run/credentials/compliance-agent.service/${name}"
-    );
-    inherit log;
-  };
+  agent = defaults (
+    {
+      mcp_url = cfg.mcp.url;
+      socket = "/run/compliance/executor.sock";
+      state_file = "/run/compliance-agent/state.json";
+      poll_interval_ms = cfg.mcp.pollIntervalMs;
+      poll_jitter_percent = cfg.mcp.pollJitterPercent;
+      # Where systemd puts the unit's credentials.
+      tls = lib.genAttrs [ "ca" "certificate" "key" ] (
+        name: "/run/credentials/compliance-agent.service/${name}"
+      );
+      inherit log;
+    }
+    // lib.optionalAttrs (cfg.metricsFile != null) { metrics_file = toString cfg.metricsFile; }
+  );
 
   executor = defaults (
     {

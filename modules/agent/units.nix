@@ -9,6 +9,9 @@ let
   executorToml = toToml cfg.settings.executor;
   digest = builtins.hashString "sha256";
 
+  # The folder that the node exporter reads.
+  metrics = if cfg.metricsFile == null then null else dirOf (toString cfg.metricsFile);
+
   tried = cfg.activation.enable && cfg.activation.trialBoots;
 
   # Where a trial boot's guard is left: on the file system that no boot can be without.
@@ -76,7 +79,9 @@ in
           ];
           RuntimeDirectory = "compliance-agent";
           RuntimeDirectoryMode = "0750";
-        };
+        }
+        # Without it, it polls all the same.
+        // lib.optionalAttrs (metrics != null) { ReadWritePaths = [ "-${metrics}" ]; };
     };
 
     systemd.sockets.compliance-executor = {
@@ -157,6 +162,15 @@ in
     ];
     systemd.enableEmergencyMode = lib.mkIf tried (lib.mkDefault false);
     systemd.settings.Manager.RuntimeWatchdogSec = lib.mkIf tried (lib.mkDefault "60s");
+
+    # Where it is there already it may be somebody else's, and stays as it is.
+    systemd.tmpfiles.settings.compliance-metrics = lib.mkIf (metrics != null) {
+      ${metrics}.d = {
+        mode = ":0755";
+        user = ":compliance-agent";
+        group = ":compliance-agent";
+      };
+    };
 
     # Both must be there before the executor starts, or it could not write to them.
     systemd.tmpfiles.settings.compliance = lib.mkIf cfg.activation.enable (

@@ -35,6 +35,8 @@
     ];
     egress.timeServers = [ "192.0.2.123" ];
     heal.firewall = "never";
+    mcp.pollJitterPercent = 25;
+    metricsFile = "/var/lib/prometheus-node-exporter/compliance.prom";
     settings.executor.log.level = "debug";
   };
 }

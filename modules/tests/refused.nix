@@ -96,6 +96,18 @@ in
     module = forced [ "url" "mcp" ] "https://mcp.example/x";
     says = "write https://HOST or https://HOST:PORT";
   };
+  jitter-of-more-than-half = {
+    module = appliance { mcp.pollJitterPercent = 51; };
+    says = "`services.compliance-agent.mcp.pollJitterPercent' is not of type";
+  };
+  metrics-file-that-is-not-read = {
+    module = appliance { metricsFile = "/var/lib/prometheus-node-exporter/compliance.txt"; };
+    says = "services.compliance-agent.metricsFile is /var/lib/prometheus-node-exporter/compliance.txt: write a file in a folder of its own";
+  };
+  metrics-file-in-no-folder = {
+    module = appliance { metricsFile = "/compliance.prom"; };
+    says = "that ends in .prom, since the node exporter reads no other";
+  };
   site-in-capitals = {
     module = forced [ "site" ] "Clinic 42";
     says = "services.compliance-agent.site is \"Clinic 42\": write 1 to 63 of a-z, 0-9 and -";

@@ -2,6 +2,8 @@
 
 use compliance_protocol::time::Span;
 
+use crate::config::PollJitter;
+
 /// A hint of the control plane's is kept within these.
 pub const HINTS: (Span, Span) = (Span::from_secs(5), Span::from_hours(1));
 
@@ -18,10 +20,10 @@ pub fn hinted(interval: Span, hint: Option<u32>) -> Option<Span> {
     (interval >= HINTS.0).then(|| hint.clamp(HINTS.0, HINTS.1))
 }
 
-/// The interval, 10 % more or less.
-pub fn jittered(interval: Span, random: u64) -> Span {
-    let ms = interval.as_millis();
-    between(ms.saturating_sub(ms / 10), ms.saturating_add(ms / 10), random)
+/// The interval, more or less its jitter.
+pub fn jittered(interval: Span, jitter: PollJitter, random: u64) -> Span {
+    let (ms, most) = (interval.as_millis(), jitter.of(interval).as_millis());
+    between(ms.saturating_sub(most), ms.saturating_add(most), random)
 }
 
 /// After `failures` failed polls in a row, the first of them included: anything up to a bound that
@@ -58,8 +60,11 @@ mod tests {
 
     #[test]
     fn jitter_reaches_both_its_ends_and_nothing_beyond() {
-        assert_eq!(jittered(MINUTE, 0), Span::from_secs(54));
-        assert_eq!(jittered(MINUTE, u64::MAX), Span::from_secs(66));
+        for (percent, soonest, latest) in [(0, 60, 60), (10, 54, 66), (50, 30, 90)] {
+            let jitter = PollJitter::try_from(percent).unwrap();
+            assert_eq!(jittered(MINUTE, jitter, 0), Span::from_secs(soonest));
+            assert_eq!(jittered(MINUTE, jitter, u64::MAX), Span::from_secs(latest));
+        }
     }
 
     #[test]

@@ -61,6 +61,10 @@ impl Site {
         )
     }
 
+    pub fn config_with_metrics(&self, file: &Path) -> String {
+        format!("metrics_file = \"{}\"\n{}", file.display(), self.config(geteuid().as_raw()))
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

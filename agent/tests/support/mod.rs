@@ -12,6 +12,7 @@ pub mod tls;
 
 use std::time::Duration;
 
+use compliance_agent::config::PollJitter;
 use compliance_agent::cycle::{Action, Event, Now, Reply, State, Work, step};
 use compliance_agent::report::{Cause, Failure, Moment};
 use compliance_protocol::bytes::Bytes;
@@ -111,7 +112,12 @@ pub struct Courier {
 
 impl Courier {
     pub fn new(interval: Span) -> Self {
-        Self { state: Some(State::new(interval)), clock: Span::ZERO, random: u64::MAX / 2 }
+        Self::jittered(interval, PollJitter::default())
+    }
+
+    pub fn jittered(interval: Span, jitter: PollJitter) -> Self {
+        let state = Some(State::new(interval, jitter));
+        Self { state, clock: Span::ZERO, random: u64::MAX / 2 }
     }
 
     pub fn take(&mut self, event: Event) -> Vec<Action> {
