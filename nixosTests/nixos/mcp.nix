@@ -1,0 +1,12 @@
+# What only NixOS's test machine of the control plane has.
+{ pkgs, ... }:
+{
+  networking.firewall.enable = false;
+  environment.systemPackages = [
+    pkgs.compliance-mcp
+    pkgs.dnsmasq
+    pkgs.netcat-openbsd
+    pkgs.openssl
+    pkgs.sqlite
+  ];
+}

@@ -1,0 +1,50 @@
+# Scenarios 4 and 15: a system that works is activated, though the switch restarts the agent and the executor; one
+# that cannot be fetched, one whose activation fails and one that is sick are not, and all is as before.
+
+set_up()
+old = path_of("box")
+assert running() == (old, old), running()
+
+
+def process(unit):
+    """A unit's process."""
+    return box.get_unit_property(f"{unit}.service", "MainPID")
+
+
+with subtest("4: a system that cannot be had changes nothing"):
+    sha256 = bring_baseline("next", 2)
+    missing = "/nix/store/" + "0" * 32 + "-nixos-system-next"
+    hash_of_nothing = nar_hash(path_of("next"))
+    refusal = end_of(order(f"activate-system {missing} --nar-hash {hash_of_nothing} --baseline-sha256 {sha256}"))
+    assert refusal["outcome"] in ("rejected", "failed"), refusal
+    assert running() == (old, old), running()
+
+with subtest("4: a system whose activation fails is taken back"):
+    told = end_of(activate("refuses", 3), timeout=120)
+    expect(told, "reverted: switch_failed")
+    assert told["rollback"] == {"available": True, "performed": True, "to": old}, told
+    assert running() == (old, old) and deadmen() == "", (running(), deadmen())
+
+with subtest("4: a system with a unit that fails is taken back"):
+    told = end_of(activate("broken", 4), timeout=120)
+    expect(told, "reverted: worse_than_before")
+    assert running() == (old, old) and deadmen() == "", (running(), deadmen())
+    box.fail("systemctl cat broken.service")
+
+with subtest("15: a system that works is activated, and the switch restarts who ordered it"):
+    new = path_of("next")
+    before = process("compliance-executor"), process("compliance-agent")
+    told = end_of(order(f"activate-system {new} --nar-hash {nar_hash(new)} --baseline-sha256 {sha256}"), timeout=120)
+    expect(told, "success: activated")
+    assert running() == (new, new) and deadmen() == "", (running(), deadmen())
+    after = process("compliance-executor"), process("compliance-agent")
+    assert "0" not in after and not set(before) & set(after), (before, after)
+
+with subtest("It is what boots"):
+    box.shutdown()
+    box.start()
+    assert booted() == new, booted()
+    wait_for("the first poll", lambda: status()["last_head_at"])
+    expect(end_of(order("run-checks")), "success: checked")
+    assert running() == (new, new), running()
+    prove()

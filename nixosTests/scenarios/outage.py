@@ -1,0 +1,31 @@
+# Scenario 3: the control plane is gone, by a power cut. The appliance goes on, queues its evidence, and delivers it.
+
+set_up()
+prove()
+held = newest()
+
+with subtest("Without the control plane the appliance heals, and keeps the evidence"):
+    mcp.crash()
+    box.succeed("systemctl kill --signal=KILL scenario.service")
+    box.wait_until_fails("systemctl is-active scenario.service", timeout=10)
+    box.wait_until_succeeds("systemctl is-active scenario.service", timeout=SOON)
+    wait_for("evidence in the queue", lambda: status()["pending_bundles"] >= 2)
+    assert box.execute(agent("health"))[0] != 0, "the agent says that all is well"
+
+with subtest("What is queued survives a power cut of the appliance"):
+    queued = status()["pending_bundles"]
+    box.crash()
+    box.start()
+    box.wait_for_unit("compliance-executor.service")
+    wait_for("the executor", lambda: status()["pending_bundles"] >= queued)
+
+with subtest("Once it is back, everything arrives once, in order, and gets its receipt"):
+    mcp.start()
+    serve()
+    wait_for("the next poll", lambda: status()["pending_bundles"] == 0)
+    arrived = [one for one in listed() if one["sequence"] > held]
+    reasons = [one["reason"] for one in arrived]
+    assert len({one["sequence"] for one in arrived}) == len(arrived), arrived
+    assert "connectivity_lost" in reasons and "done" in reasons, reasons
+    prove()
+    expect(end_of(order("run-checks")), "success: checked")
