@@ -28,5 +28,6 @@
       looks = 2;
     };
     egress.refreshSec = 2;
+    egress.resolvers = [ "192.168.1.2" ];
   };
 }

@@ -20,6 +20,10 @@ PLANE = "/var/lib/plane"
 BOX = "/var/lib/compliance"
 CONFIG = "/etc/compliance/executor.toml"
 
+# When the scenario began, and the six o'clock that its machines take that for: the window is then open.
+BEGAN = int(time.time())
+AT_SIX = (BEGAN // 86400 + 1) * 86400 + 6 * 3600
+
 # The longest that anything here may take, but for a dead-man.
 SOON = 60
 
@@ -106,13 +110,23 @@ def enrol():
     box.succeed(f"compliance-executor enrol --config {CONFIG}")
     for name in ("tls.csr", "evidence.pub"):
         carry(box, f"{BOX}/{name}", mcp, f"{OPERATOR}/{name}")
-    ctl(
-        f"site add {SITE} --tenant {TENANT} --csr tls.csr --evidence-pub evidence.pub --authority offline"
-        f" --root-key keys/root.key --keys keys --log-origin {ORIGIN} --out {SITE}"
-    )
+    trust_file(SITE, "keys", SITE)
     ctl(f"site register {SITE} --trust {SITE}/trust.dsse.json")
     for name in ("tls.pem", "ca.pem", "trust.dsse.json"):
         carry(mcp, f"{OPERATOR}/{SITE}/{name}", box, f"{BOX}/{name}")
+
+
+def trust_file(site, keys, out):
+    """A certificate, and a trust file that names these keys."""
+    ctl(
+        f"site add {site} --tenant {TENANT} --csr tls.csr --evidence-pub evidence.pub --authority offline"
+        f" --root-key keys/root.key --keys {keys} --log-origin {ORIGIN} --out {out}"
+    )
+
+
+def sha256_of(payload):
+    """The digest of an envelope's payload."""
+    return hashlib.sha256(base64.b64decode(payload)).hexdigest()
 
 
 def captured_firewall():
@@ -135,15 +149,20 @@ def sign_baseline(sections, system="/run/current-system", version=1):
     mcp.succeed(f"cat >{OPERATOR}/baseline.toml <<'END'\n{text}\nEND")
     ctl("baseline sign baseline.toml --key keys/baseline.key --out baseline.dsse.json")
     envelope = json.loads(mcp.succeed(f"cat {OPERATOR}/baseline.dsse.json"))
-    return hashlib.sha256(base64.b64decode(envelope["payload"])).hexdigest()
+    return sha256_of(envelope["payload"])
+
+
+def boot(machine):
+    """Starts a machine, also after its end; its clock says that the scenario began at six the next morning."""
+    machine.start()
+    machine.wait_for_unit("multi-user.target")
+    machine.succeed(f"date --set=@{AT_SIX + int(time.time()) - BEGAN}")
 
 
 def set_up(baseline=BASELINE):
     """Everything, until the first verified answer of the control plane."""
-    start_all()
     for machine in (box, mcp):
-        machine.wait_for_unit("multi-user.target")
-        machine.succeed("date --set='tomorrow 06:00'")
+        boot(machine)
     box.succeed("systemctl start backup-records.service")
     make_control_plane()
     enrol()
@@ -152,6 +171,9 @@ def set_up(baseline=BASELINE):
     sign_baseline(sections)
     carry(mcp, f"{OPERATOR}/baseline.dsse.json", box, f"{BOX}/baseline.dsse.json")
     box.succeed("systemctl start compliance-executor.service compliance-agent.service")
+    # A power cut is to take nothing of this away.
+    for machine in (box, mcp):
+        machine.succeed("sync")
     wait_for("the first poll", lambda: status()["last_head_at"])
     wait_for("six verdicts", lambda: len(states()) == 6 and "unknown" not in states().values())
 
@@ -174,13 +196,14 @@ def states():
 
 
 def listed():
-    """The evidence that the control plane holds, oldest first, without what is in it."""
-    return ctl_json(f"evidence list --site {SITE}")
+    """The evidence that the control plane holds, oldest first, without what is in it; of orders with their places."""
+    places = {one["id"]: one["sequence"] for one in ctl_json(f"order list --site {SITE}")["orders"]}
+    return [one | {"order_sequence": places.get(one["order_id"])} for one in ctl_json(f"evidence list --site {SITE}")]
 
 
 def bundle(summary):
     """One bundle as it was signed."""
-    return ctl_json(f"evidence show {SITE} {summary['sequence']} --ledger {summary['ledger_id']}")
+    return ctl_json(f"evidence show {SITE} {summary['sequence']} --ledger {summary['ledger_id']}")["bundle"]
 
 
 def await_evidence(what, like, after=0, timeout=SOON):
@@ -195,6 +218,7 @@ def await_evidence(what, like, after=0, timeout=SOON):
 
 def order(action, options=""):
     """Signs an order and pushes it; gives its sequence."""
+    mcp.succeed(f"rm -f {OPERATOR}/order.json")
     ctl(f"order sign --key keys/orders.key --site {SITE} --out order.json {options} {action}")
     return ctl_json("order push order.json")[0]["sequence"]
 

@@ -42,7 +42,7 @@ with subtest("15: a system that works is activated, and the switch restarts who 
 
 with subtest("It is what boots"):
     box.shutdown()
-    box.start()
+    boot(box)
     assert booted() == new, booted()
     wait_for("the first poll", lambda: status()["last_head_at"])
     expect(end_of(order("run-checks")), "success: checked")

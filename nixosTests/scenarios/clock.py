@@ -35,8 +35,7 @@ with subtest("A clock that is behind after a boot is told, and the box finds its
 with subtest("Without any time, healing goes on"):
     box.shutdown()
     mcp.block()
-    box.start()
-    box.wait_for_unit("compliance-executor.service")
+    boot(box)
     box.succeed("systemctl kill --signal=KILL scenario.service")
     box.wait_until_succeeds("systemctl is-active scenario.service", timeout=SOON)
     assert status()["clock"]["source"] == "none", status()["clock"]

@@ -18,5 +18,5 @@ with subtest("A system that loses the network and the executor is taken back by 
 
 with subtest("What boots was never touched"):
     box.crash()
-    box.start()
+    boot(box)
     assert booted() == old, booted()

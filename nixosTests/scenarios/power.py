@@ -36,7 +36,7 @@ def power_cut_when(system, condition):
 def boot_again():
     """Cuts the power, and waits until the executor answers again."""
     box.crash()
-    box.start()
+    boot(box)
     wait_for("the first poll", lambda: status()["last_head_at"])
 
 

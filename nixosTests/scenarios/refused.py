@@ -8,9 +8,9 @@ set_up()
 def tampered(sequence, envelope):
     """The control plane hands out these bytes in place of that order's."""
     payload = json.loads(mcp.succeed(f"cat {OPERATOR}/{envelope}"))["payload"]
-    sha256 = hashlib.sha256(base64.b64decode(payload)).hexdigest()
+    sha256 = sha256_of(payload)
     mcp.succeed(
-        f"sqlite3 -cmd '.timeout 5000' /var/lib/compliance-mcp/*.db \"UPDATE orders SET envelope = readfile('{OPERATOR}/{envelope}'),"
+        f"sqlite3 -cmd '.timeout 5000' /var/lib/compliance-mcp/mcp.sqlite \"UPDATE orders SET envelope = readfile('{OPERATOR}/{envelope}'),"
         f" payload_sha256 = x'{sha256}' WHERE sequence = {sequence}\""
     )
     return sha256
@@ -21,8 +21,17 @@ with subtest("An honest order is carried out"):
 
 with subtest("1: a forged order is rejected, and leaves evidence"):
     box.succeed("systemctl stop compliance-agent.service")
-    ctl("key generate --role orders --name stranger --out keys")
-    ctl(f"order sign --key keys/stranger.key --site {SITE} --out forged.json run-backup records")
+    # compliancectl signs with no key that the trust file does not name, so the forger has a trust file too.
+    mcp.succeed(f"mkdir {OPERATOR}/forger && cp {OPERATOR}/keys/*.pub {OPERATOR}/forger/")
+    ctl("key generate --role orders --name forger --out forger")
+    mcp.succeed(f"mv {OPERATOR}/forger/forger.pub {OPERATOR}/forger/orders.pub")
+    trust_file(SITE, "forger", "forged")
+    next_one = json.loads(ctl(f"--json order list --site {SITE}"))["orders"][-1]
+    previous = ctl_json(f"order show {SITE} {next_one['sequence']}")["envelope"]["payload"]
+    ctl(
+        f"order sign --key forger/forger.key --site {SITE} --trust forged/trust.dsse.json --out forged.json"
+        f" --sequence {next_one['sequence'] + 1} --previous {sha256_of(previous)} run-backup records"
+    )
     mcp.fail(f"cd {OPERATOR} && compliancectl order push forged.json")
     held = order("run-checks")
     sha256 = tampered(held, "forged.json")
@@ -33,6 +42,8 @@ with subtest("1: a forged order is rejected, and leaves evidence"):
     assert refusal["trigger"]["order_id"] is None, refusal
     assert refusal["actions"] == [], refusal
     assert box.succeed("cat /var/backup/records.json") == before, "the forged order ran"
+    # Until then none after it is taken: the head lists an order that never comes.
+    ctl(f"order withdraw {SITE} {held}")
 
 with subtest("2: an order that comes too late ends as expired"):
     box.succeed("systemctl stop compliance-agent.service")
@@ -52,34 +63,37 @@ with subtest("6: an order that never came is missed"):
     after = order("run-checks")
     box.succeed("systemctl start compliance-agent.service")
     expect(end_of(after), "success: checked")
-    gap = await_evidence("an alert of the gap", lambda one: one["reason"] == "order_gap", since)
-    assert gap["outcome"] == "alert" and str(withheld) in gap["detail"], gap
+    gap = await_evidence(
+        "an alert of the gap", lambda one: one["reason"] == "order_gap" and str(withheld) in one["detail"], since
+    )
+    assert gap["outcome"] == "alert", gap
 
 with subtest("6: an order that is brought after a later one is a replay"):
     box.succeed("systemctl stop compliance-agent.service")
     since = newest()
-    tampered(order("run-checks"), "withheld.json")
+    held = order("run-checks")
+    tampered(held, "withheld.json")
     before = box.succeed("cat /var/backup/records.json")
     box.succeed("systemctl start compliance-agent.service")
     refusal = await_evidence("a refusal", lambda one: one["outcome"] == "rejected", since)
     expect(refusal, "rejected: replayed")
+    ctl(f"order withdraw {SITE} {held}")
     assert box.succeed("cat /var/backup/records.json") == before, "the replayed order ran"
 
 with subtest("6: an order for another site is rejected"):
     box.succeed("systemctl stop compliance-agent.service")
     since = newest()
-    ctl(
-        f"site add clinic-007 --tenant {TENANT} --csr tls.csr --evidence-pub evidence.pub --authority offline"
-        f" --root-key keys/root.key --keys keys --log-origin {ORIGIN} --out clinic-007"
-    )
+    trust_file("clinic-007", "keys", "clinic-007")
     ctl(
         "order sign --key keys/orders.key --site clinic-007 --trust clinic-007/trust.dsse.json --sequence 1"
         " --out elsewhere.json run-backup records"
     )
-    tampered(order("run-checks"), "elsewhere.json")
+    held = order("run-checks")
+    tampered(held, "elsewhere.json")
     box.succeed("systemctl start compliance-agent.service")
     refusal = await_evidence("a refusal", lambda one: one["outcome"] == "rejected", since)
     expect(refusal, "rejected: wrong_site")
+    ctl(f"order withdraw {SITE} {held}")
 
 with subtest("After all that, honest orders are carried out, and the evidence is whole"):
     expect(end_of(order("run-backup records")), "success: done")

@@ -43,7 +43,6 @@ class Machine(abc.ABC):
         self.process: subprocess.Popen[bytes] | None = None
         self.line: socket.socket | None = None
         self.unread = b""
-        self.epoch: int | None = None
         folder.mkdir(parents=True)
 
     @abc.abstractmethod
@@ -56,20 +55,18 @@ class Machine(abc.ABC):
 
     def command_line(self, hosts: str) -> list[str]:
         """What the machine's kernel is told, whatever the machine is made of."""
-        clock = [f"scenario.epoch={self.epoch}"] if self.epoch is not None else []
         return [
             "rw", "rootfstype=ext4", "init=/usr/local/sbin/scenario-init", "quiet", "panic=1",
             "systemd.show_status=false", f"systemd.hostname={self.name}", f"systemd.machine_id={self.number:032x}",
-            f"scenario.system={self.name}", f"scenario.ip=192.168.1.{self.number}/24", f"scenario.hosts={hosts}", *clock,
+            f"scenario.system={self.name}", f"scenario.ip=192.168.1.{self.number}/24", f"scenario.hosts={hosts}",
         ]
 
     # -- Power
 
-    def start(self, epoch: int | None = None) -> None:
-        """Starts the machine; its clock is set to `epoch`, in seconds, if that is given."""
+    def start(self) -> None:
+        """Starts the machine, unless it runs."""
         if self.process:
             return
-        self.epoch = epoch
         self.unread = b""
         with open(self.folder / "console.log", "ab") as console:
             self.spawn(console.fileno())

@@ -19,12 +19,13 @@ MODULES = [ROOT / "modules", ROOT / "nixosTests/box.nix", ROOT / "nixosTests/mcp
 
 # Each system is known by its name below /etc/scenarios/systems, here as on NixOS.
 INSTALL = r"""
+exec 2>&1
 cd /root/provision
 install -D -m 755 modules/egress.sh programs/libexec/compliance/egress.sh
 programs=$(nix-store --add programs)
 mkdir -p /etc/compliance /etc/scenarios/systems /boot /nix/var/nix/profiles units
 for role in box:debian/box mcp:mcp; do
-    nix --extra-experimental-features nix-command eval --store dummy:// --file modules/render.nix \\
+    nix --extra-experimental-features nix-command eval --store dummy:// --file modules/render.nix \
         --arg configuration "./nixosTests/${role#*:}.nix" --argstr prefix $programs --write-to rendered files
     cp -r rendered/compliance /etc/
     systemd-sysusers rendered/sysusers.d/*

@@ -59,10 +59,13 @@ def run(script: Path, make: Callable[..., Machine], log: Log, keep: bool) -> boo
             exec(compile(source.read_text(), source, "exec"), names)
         return True
     except Exception:
-        log(traceback.format_exc())
+        why = traceback.format_exc()
         for machine in machines.values():
+            # What commands wrote to stderr is there.
+            machine.log((machine.folder / "console.log").read_text(errors="replace")[-2000:])
             with contextlib.suppress(Exception):
                 machine.log(machine.execute("journalctl --no-pager --no-hostname -n 300", timeout=60)[1])
+        log(why)
         return False
     finally:
         for machine in machines.values():
