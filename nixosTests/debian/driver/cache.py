@@ -10,6 +10,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent.parent
 FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "compliance-appliance"
 
+# Of a digest in a file's name.
+DIGITS = 12
+
 
 def digest(things: Iterable[Path | str]) -> str:
     """Names the contents of files and folders, and words."""
@@ -24,7 +27,7 @@ def digest(things: Iterable[Path | str]) -> str:
                 sha256.update(os.readlink(file).encode())
             elif file.is_file():
                 sha256.update(file.read_bytes())
-    return sha256.hexdigest()[:12]
+    return sha256.hexdigest()[:DIGITS]
 
 
 def kept(folder: Path, name: str, of: Iterable[Path | str], make: Callable[[Path], None]) -> Path:
@@ -34,7 +37,7 @@ def kept(folder: Path, name: str, of: Iterable[Path | str], make: Callable[[Path
     with open(folder / f"{name}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            for older in folder.glob(f"{name}-*"):
+            for older in folder.glob(f"{name}-{'[0-9a-f]' * DIGITS}"):
                 older.unlink()
             new = folder / f"{name}.new"
             make(new)
@@ -42,11 +45,12 @@ def kept(folder: Path, name: str, of: Iterable[Path | str], make: Callable[[Path
     return path
 
 
-def by_script(script: str) -> Callable[[Path], None]:
-    """Makes a file by a script of this folder that is told where."""
+def by_script(*command: str) -> Callable[[Path], None]:
+    """Makes a file by a script of this folder that is told where, and then the rest of the command."""
+    script, *rest = command
 
     def make(path: Path) -> None:
-        subprocess.run([HERE / script, path], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run([HERE / script, path, *rest], check=True, stdin=subprocess.DEVNULL)
 
     return make
 
@@ -56,6 +60,16 @@ def kernel() -> Path:
     return kept(FOLDER, "kernel", [HERE / "kernel.sh", HERE / "kernel.config"], by_script("kernel.sh"))
 
 
-def disk() -> Path:
-    """A machine's disk, without any system of ours."""
-    return kept(FOLDER, "disk", [HERE / "image.sh", HERE / "image", HERE / "masked"], by_script("image.sh"))
+def disk(*packages: str) -> Path:
+    """A machine's disk, without any system of ours, and with these packages."""
+    of = [HERE / "image.sh", HERE / "image", HERE / "masked", *packages]
+    return kept(FOLDER, "-".join(["disk", *packages]), of, by_script("image.sh", *packages))
+
+
+def kernel_of(disk: Path) -> Path:
+    """The kernel that a disk has, as a file of its own."""
+
+    def make(path: Path) -> None:
+        subprocess.run(["debugfs", "-R", f"dump /vmlinuz {path}", disk], check=True, stderr=subprocess.DEVNULL)
+
+    return kept(FOLDER, "vmlinuz", [disk.name], make)
