@@ -33,8 +33,8 @@ let
       serviceConfig = {
         Type = "oneshot";
         RemainAfterExit = true;
-        ExecStart = "${lib.getExe' pkgs.iproute2 "ip"} link set eth1 down";
-        ExecStop = "${lib.getExe' pkgs.iproute2 "ip"} link set eth1 up";
+        ExecStart = "${lib.getExe' pkgs.iproute2 "ip"} address flush dev eth1";
+        ExecStop = "${lib.getExe' pkgs.iproute2 "ip"} address add 192.168.1.1/24 dev eth1";
       };
     };
   };

@@ -30,8 +30,8 @@ UNIT
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=/usr/sbin/ip link set eth1 down
-ExecStop=/usr/sbin/ip link set eth1 up
+ExecStart=/usr/sbin/ip address flush dev eth1
+ExecStop=/usr/sbin/ip address add 192.168.1.1/24 dev eth1
 [Install]
 WantedBy=multi-user.target
 UNIT
