@@ -1,6 +1,10 @@
-# The scenarios on NixOS machines: `pkgs` is nixpkgs, `modules` what they import beside their own, `programs` the
-# packages. nixosTests/debian runs the same scenarios where there is no nixpkgs.
-{ pkgs, modules }:
+# The scenarios on NixOS machines, as tests of nixpkgs. `packages` are the flake's, `module` is all its modules.
+# nixosTests/debian runs the same scenarios where there is no nixpkgs.
+{
+  pkgs,
+  packages,
+  module,
+}:
 let
   inherit (pkgs) lib;
   prelude = builtins.readFile ./prelude.py;
@@ -9,21 +13,27 @@ let
     pkgs.testers.runNixOSTest {
       name = lib.removeSuffix ".py" file;
       nodes = {
-        box.imports = modules ++ [
+        box.imports = [
+          module
           ./box.nix
           ./nixos/box.nix
         ];
-        mcp.imports = modules ++ [
-          ./mcp.nix
-          ./nixos/mcp.nix
-        ];
+        mcp = {
+          imports = [
+            module
+            ./mcp.nix
+            ./nixos/mcp.nix
+          ];
+          environment.systemPackages = [ packages.compliancectl ];
+        };
       };
-      # What a scenario names comes from the prelude and from the driver, which the checkers know in part only.
+      # What a scenario names is the prelude's and the driver's, of which the checkers know only a part.
       skipLint = true;
       skipTypeCheck = true;
       testScript = prelude + builtins.readFile (./scenarios + "/${file}");
     };
+  files = lib.filter (lib.hasSuffix ".py") (lib.attrNames (builtins.readDir ./scenarios));
 in
-lib.mapAttrs' (file: _: lib.nameValuePair (lib.removeSuffix ".py" file) (scenario file)) (
-  lib.filterAttrs (file: _: lib.hasSuffix ".py" file) (builtins.readDir ./scenarios)
+lib.listToAttrs (
+  map (file: lib.nameValuePair "scenario-${lib.removeSuffix ".py" file}" (scenario file)) files
 )

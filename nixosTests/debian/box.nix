@@ -2,5 +2,6 @@
 {
   imports = [ ../box.nix ];
   boot.loader.systemd-boot.enable = true;
-  services.compliance-agent.settings.executor.activation.boot_loader.bootctl = "/usr/local/bin/bootctl";
+  services.compliance-agent.settings.executor.activation.boot_loader.bootctl =
+    "/usr/local/bin/bootctl";
 }

@@ -14,7 +14,11 @@ let
     (extendModules {
       modules = [
         module
-        { environment.etc = lib.mkForce (removeAttrs config.environment.etc (map etc (lib.attrNames systems))); }
+        {
+          environment.etc = lib.mkForce (
+            removeAttrs config.environment.etc (map etc (lib.attrNames systems))
+          );
+        }
       ];
     }).config.system.build.toplevel;
   etc = name: "scenarios/systems/${name}";

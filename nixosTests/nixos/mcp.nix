@@ -3,7 +3,6 @@
 {
   networking.firewall.enable = false;
   environment.systemPackages = [
-    pkgs.compliance-mcp
     pkgs.dnsmasq
     pkgs.netcat-openbsd
     pkgs.openssl
