@@ -195,6 +195,23 @@ def states():
     return {check["check"]: check["state"] for check in status()["checks"]}
 
 
+def process(unit):
+    """The process of a service on the box; 0 is none."""
+    return box.get_unit_property(f"{unit}.service", "MainPID")
+
+
+def kill(unit):
+    """Kills a service on the box; gives the process that it was."""
+    was = process(unit)
+    box.succeed(f"kill -KILL {was}")
+    return was
+
+
+def await_restart(unit, was):
+    """Waits until a service that was killed runs again."""
+    wait_for(f"a restart of {unit}", lambda: process(unit) not in ("0", was))
+
+
 def listed():
     """The evidence that the control plane holds, oldest first, without what is in it; of orders with their places."""
     places = {one["id"]: one["sequence"] for one in ctl_json(f"order list --site {SITE}")["orders"]}

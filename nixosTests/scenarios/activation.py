@@ -6,11 +6,6 @@ old = path_of("box")
 assert running() == (old, old), running()
 
 
-def process(unit):
-    """A unit's process."""
-    return box.get_unit_property(f"{unit}.service", "MainPID")
-
-
 with subtest("4: a system that cannot be had changes nothing"):
     sha256 = bring_baseline("next", 2)
     missing = "/nix/store/" + "0" * 32 + "-nixos-system-next"

@@ -36,8 +36,7 @@ with subtest("Without any time, healing goes on"):
     box.shutdown()
     mcp.block()
     boot(box)
-    box.succeed("systemctl kill --signal=KILL scenario.service")
-    box.wait_until_succeeds("systemctl is-active scenario.service", timeout=SOON)
+    await_restart("scenario", kill("scenario"))
     clock = wait_for("the first report", lambda: status().get("clock"))
     assert clock["source"] == "none", clock
     mcp.unblock()

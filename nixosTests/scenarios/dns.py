@@ -25,13 +25,13 @@ with subtest("The control plane's name comes from a resolver"):
 
 with subtest("Without the resolver the agent lives on, and the egress is as it was"):
     mcp.succeed("systemctl stop resolver.service", "systemctl restart compliance-mcp.service")
-    process = box.get_unit_property("compliance-agent.service", "MainPID")
+    was = process("compliance-agent")
     wait_for("evidence of the loss", lambda: status()["pending_bundles"] > 0)
     # Twice, since one failure changes nothing.
     box.execute("systemctl start compliance-egress-refresh.service; systemctl start compliance-egress-refresh.service")
     assert allowed() == [ADDRESS], allowed()
     box.fail(f"{AS_AGENT} nc -z -w 2 {ADDRESS} 22")
-    assert box.get_unit_property("compliance-agent.service", "MainPID") == process
+    assert process("compliance-agent") == was
     told = json.loads(box.execute(agent("status --json"))[1])
     assert told["polls"]["last_failure"]["cause"] == "dns", told["polls"]
 

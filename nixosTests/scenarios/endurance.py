@@ -11,8 +11,7 @@ GROWTH = 512
 
 def resident(unit):
     """What a unit's process has resident, in KiB."""
-    process = box.get_unit_property(f"{unit}.service", "MainPID")
-    return int(box.succeed(f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{process}/status"))
+    return int(box.succeed(f"sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/{process(unit)}/status"))
 
 
 def memory():

@@ -50,7 +50,7 @@ with subtest("The agent's user can do nothing that matters"):
         "touch /run/compliance/executor.sock.new",
         "mkdir /run/compliance-new",
         "kill -0 1",
-        f"kill -0 {box.get_unit_property('compliance-executor.service', 'MainPID')}",
+        f"kill -0 {process('compliance-executor')}",
         "nix-env -p /nix/var/nix/profiles/system --rollback",
         "date --set=2030-01-01",
     ):
@@ -61,7 +61,7 @@ with subtest("Nobody else is answered by the executor"):
     box.fail("setpriv --reuid=nobody --clear-groups nc -z -U /run/compliance/executor.sock")
 
 with subtest("What the processes see of the machine is what they need"):
-    agent_process = box.get_unit_property("compliance-agent.service", "MainPID")
+    agent_process = process("compliance-agent")
     told = box.succeed(f"grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/{agent_process}/status").split()
     assert told == ["CapBnd:", "0" * 16, "CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2"] or (
         dict(zip(told[::2], told[1::2]))

@@ -6,9 +6,7 @@ held = newest()
 
 with subtest("Without the control plane the appliance heals, and keeps the evidence"):
     mcp.crash()
-    box.succeed("systemctl kill --signal=KILL scenario.service")
-    box.wait_until_fails("systemctl is-active scenario.service", timeout=10)
-    box.wait_until_succeeds("systemctl is-active scenario.service", timeout=SOON)
+    await_restart("scenario", kill("scenario"))
     wait_for("evidence in the queue", lambda: status()["pending_bundles"] >= 2)
     report = json.loads(box.execute(agent("status --json"))[1])
     assert report["polls"]["failures"] > 0, report["polls"]

@@ -12,18 +12,18 @@ def clock(when):
 
 with subtest("Outside the window an order waits, and says until when"):
     clock("14:00")
-    process = box.get_unit_property("scenario.service", "MainPID")
+    was = process("scenario")
     waiting = order("restart-service scenario.service", "--start-before 1d")
     told = await_evidence("the deferral", lambda one: one["order_sequence"] == waiting)
     expect(told, "deferred: outside_window")
     assert told["retry_after"].split("T")[1] == "00:00:00.000Z", told
     assert "scenario.service" not in json.dumps(told["actions"]), told
-    assert box.get_unit_property("scenario.service", "MainPID") == process
+    assert process("scenario") == was
     assert any(gate["state"] == "closed" for gate in told["gates"] if gate["gate"] == "window"), told
 
 with subtest("So does healing it"):
     since = newest()
-    box.succeed("systemctl kill --signal=KILL scenario.service")
+    kill("scenario")
     told = await_evidence("the deferral", lambda one: one["check"] == "services" and one["outcome"] == "deferred", since)
     box.fail("systemctl is-active scenario.service")
 
