@@ -15,15 +15,17 @@ def inside(command):
 
 with subtest("Nothing of ours listens on a network"):
     sockets = box.succeed("ss --listening --numeric --tcp --udp --raw --sctp --processes --no-header")
-    assert "compliance" not in sockets, sockets
-    if "/run/systemd/" not in sockets:
-        assert not sockets.strip(), f"something else listens: {sockets}"
+    # A test machine of NixOS has a client of DHCP.
+    others = [line for line in sockets.splitlines() if "dhcpcd" not in line]
+    assert not others, others
     assert box.get_unit_property("compliance-agent.service", "SocketBindDeny") == "any"
     assert box.get_unit_property("compliance-executor.service", "SocketBindDeny") == "any"
 
 with subtest("The agent cannot listen"):
-    box.fail(inside("timeout 2 nc -l 127.0.0.1 9999"))
-    box.fail(inside("timeout 2 nc -u -l 127.0.0.1 9999"))
+    # What waits for a connection until its time is over, listens: the same user does, outside of the unit.
+    for listen in ("timeout 2 nc -l 127.0.0.1 9999", "timeout 2 nc -u -l 127.0.0.1 9999"):
+        assert box.execute(f"{AS_AGENT} {listen}")[0] == 124
+        assert box.execute(inside(listen))[0] not in (0, 124)
 
 with subtest("The agent reaches the control plane, and nobody else"):
     mcp.succeed("systemd-run --unit=elsewhere nc -l -k 9999")
@@ -57,15 +59,14 @@ with subtest("The agent's user can do nothing that matters"):
         box.fail(f"{AS_AGENT} {command}")
 
 with subtest("Nobody else is answered by the executor"):
-    # Who may open the socket at all is its mode; who is answered, the executor says.
+    box.succeed(f"{AS_AGENT} nc -z -U /run/compliance/executor.sock")
     box.fail("setpriv --reuid=nobody --clear-groups nc -z -U /run/compliance/executor.sock")
 
 with subtest("What the processes see of the machine is what they need"):
     agent_process = process("compliance-agent")
     told = box.succeed(f"grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/{agent_process}/status").split()
-    assert told == ["CapBnd:", "0" * 16, "CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2"] or (
-        dict(zip(told[::2], told[1::2]))
-        == {"CapEff:": "0" * 16, "CapBnd:": "0" * 16, "NoNewPrivs:": "1", "Seccomp:": "2"}
-    ), told
-    box.fail(f"nsenter --mount --target {agent_process} touch /etc/agent-was-here")
+    nothing = {"CapEff:": "0" * 16, "CapBnd:": "0" * 16, "NoNewPrivs:": "1", "Seccomp:": "2"}
+    assert dict(zip(told[::2], told[1::2], strict=True)) == nothing, told
+    told = box.execute(f"nsenter --mount --target {agent_process} touch /etc/agent-was-here 2>&1")[1]
+    assert "Read-only file system" in told, told
     prove()

@@ -61,9 +61,9 @@ def run(script: Path, make: Callable[..., Machine], log: Log, keep: bool) -> boo
     except Exception:
         why = traceback.format_exc()
         for machine in machines.values():
-            # What commands wrote to stderr is there.
-            machine.log((machine.folder / "console.log").read_text(errors="replace")[-2000:])
             with contextlib.suppress(Exception):
+                # What commands wrote to stderr is on the console.
+                machine.log((machine.folder / "console.log").read_text(errors="replace")[-2000:])
                 machine.log(machine.execute("journalctl --no-pager --no-hostname -n 300", timeout=60)[1])
         log(why)
         return False
