@@ -312,11 +312,14 @@ def bring_baseline(system, version):
     return sha256
 
 
-def activate(system, version, options=""):
-    """Orders that a system is activated; gives the order's sequence."""
-    sha256 = bring_baseline(system, version)
-    path = path_of(system)
-    return order(f"activate-system {path} --nar-hash {nar_hash(path)} --baseline-sha256 {sha256}", options)
+def activate(system, version):
+    """Brings a system's baseline, and orders that it is activated; gives the order's sequence."""
+    return order_system(path_of(system), nar_hash(path_of(system)), bring_baseline(system, version))
+
+
+def order_system(path, nar, sha256):
+    """Orders that a system is activated whose baseline is here, with time for the dead-man."""
+    return order(f"activate-system {path} --nar-hash {nar} --baseline-sha256 {sha256}", "--max-runtime 15m")
 
 
 def running():
