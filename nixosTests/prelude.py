@@ -267,12 +267,13 @@ def newest():
 def prove():
     """All evidence is at the control plane, receipted, whole to its end, and openssl says so of each bundle."""
     wait_for("a receipt for every bundle", lambda: status()["pending_bundles"] == 0)
-    folder = f"export-{time.monotonic_ns()}"
-    ctl(f"evidence export {folder} --site {SITE}")
     heads = {}
     for one in listed():
         chain = (one["epoch"], one["ledger_id"])
         heads[chain] = max(heads.get(chain, (0, "")), (one["sequence"], one["sha256"]))
+    # After the list, so that it holds what is demanded, and perhaps what has arrived since.
+    folder = f"export-{time.monotonic_ns()}"
+    ctl(f"evidence export {folder} --site {SITE}")
     demanded = " ".join(f"--head {sequence}:{sha256}" for sequence, sha256 in heads.values())
     ctl(f"verify {folder} --trust {SITE}/trust.dsse.json {demanded}")
     mcp.succeed(
