@@ -12,7 +12,19 @@ for part in kernel initrd kernel-modules; do ln -s "$kernel" "$out/$part"; done
 echo '{}' >"$out/switch-inhibitors"
 printf '#!/bin/sh\n' >"$out/init"
 sed -e "s|@system@|$out|g" -e "s|@kind@|$kind|g" "$switch" >"$out/bin/switch-to-configuration"
-chmod +x "$out/init" "$out/bin/switch-to-configuration"
+# The activation script, which may be run at any time.
+case $kind in
+    refuses) first="echo 'the activation script failed' >&2; exit 2" ;;
+    slow) first="sleep 4" ;;
+    *) first=: ;;
+esac
+cat >"$out/activate" <<ACTIVATE
+#!/bin/sh
+PATH=/usr/bin
+$first
+ln -sfn $out /run/current-system.new && mv -T /run/current-system.new /run/current-system
+ACTIVATE
+chmod +x "$out/init" "$out/activate" "$out/bin/switch-to-configuration"
 
 for folder in $units; do cp -r "$folder/." "$to"; chmod -R u+w "$to"; done
 for unit in "$to"/compliance-{agent,executor}.service; do

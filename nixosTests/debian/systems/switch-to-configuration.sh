@@ -56,12 +56,7 @@ if [ "$verb" = dry-activate ]; then
 fi
 
 [ ${#gone[@]} = 0 ] || systemctl stop "${gone[@]}"
-# The activation script.
-case $kind in
-    refuses) echo "the activation script failed" >&2; exit 2 ;;
-    slow) sleep 4 ;;
-esac
-ln -sfn "$system" /run/current-system.new && mv -T /run/current-system.new /run/current-system
+"$system/activate" || exit 2
 for unit in "$old"/etc/systemd/system/*; do rm -f "/run/systemd/system/${unit##*/}"; done
 ln -s "$system"/etc/systemd/system/* /run/systemd/system/
 
