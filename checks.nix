@@ -82,3 +82,7 @@ in
     written = builtins.toFile "options.md" (import ./modules/documentation.nix);
   } "diff ${./docs/options.md} $written && touch $out";
 }
+// import ./nixosTests {
+  inherit pkgs packages;
+  module = self.nixosModules.default;
+}
