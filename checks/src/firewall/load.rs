@@ -88,7 +88,7 @@ fn tables(listing: &str) -> Result<Vec<(TableName, String)>, NotLoadable> {
 /// What nft's scanner takes for a name.
 fn is_identifier(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/\\_.".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"/\\-_.".contains(&b))
 }
 
 #[cfg(test)]
@@ -136,6 +136,13 @@ mod tests {
     fn a_name_that_would_be_read_as_something_else_is_refused() {
         let before = "table ip a;flush {\n}\n";
         assert!(load_script(&expected(true), before).is_err());
+        assert!(load_script(&expected(false), before).is_ok());
+    }
+
+    #[test]
+    fn the_table_that_nixos_makes_has_a_name_that_can_be_read_back() {
+        let before = "table inet nixos-fw {\n}\ntable ip 0-a {\n}\n";
+        assert!(is_identifier("nixos-fw") && !is_identifier("0-a"));
         assert!(load_script(&expected(false), before).is_ok());
     }
 

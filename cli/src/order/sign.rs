@@ -7,7 +7,7 @@ use compliance_protocol::digest::Digest;
 use compliance_protocol::envelope::{Envelope, Payload as _};
 use compliance_protocol::key::KeySet;
 use compliance_protocol::name::{Id, Site};
-use compliance_protocol::order::{Order, Refusal, When};
+use compliance_protocol::order::{Action, Order, Refusal, When};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
 use compliance_signing::PrivateKey;
@@ -45,9 +45,9 @@ pub struct SignArgs {
     /// Whether a disruptive action waits for the maintenance window.
     #[arg(long, default_value = "window")]
     pub when: WhenArg,
-    /// How long the action may take.
-    #[arg(long, default_value = "5m", value_parser = duration::parse, value_name = "SPAN")]
-    pub max_runtime: Span,
+    /// How long the action may take: 6 h for a system that is activated, 5 min for anything else, unless given.
+    #[arg(long, value_parser = duration::parse, value_name = "SPAN")]
+    pub max_runtime: Option<Span>,
     /// Why, for people; part of the signed order.
     #[arg(long, default_value = "")]
     pub reason: String,
@@ -123,6 +123,14 @@ pub async fn run(context: &Context, args: &SignArgs) -> Result<Verdict, Error> {
     Ok(Verdict::Holds)
 }
 
+/// Fetching may take hours, and a trial boot, its soak and the way back take more than one.
+fn usual_runtime(action: &Action) -> Span {
+    match action {
+        Action::ActivateSystem { .. } | Action::RollbackSystem { .. } => Span::from_hours(6),
+        _ => Span::from_secs(300),
+    }
+}
+
 /// The order that the options describe, issued at `now`.
 pub fn draft(
     args: &SignArgs,
@@ -135,7 +143,8 @@ pub fn draft(
         let named = &trust.site;
         return Err(Error::Usage(format!("the trust file is of {named}, not of {}", args.site)));
     }
-    let seconds = args.max_runtime.as_millis() / 1000;
+    let action = args.action.action(now)?;
+    let seconds = args.max_runtime.unwrap_or_else(|| usual_runtime(&action)).as_millis() / 1000;
     Ok(Order {
         id: Id::new(now, random),
         tenant: trust.tenant.clone(),
@@ -147,7 +156,7 @@ pub fn draft(
         not_before: None,
         expires_at: now.plus(args.ttl),
         start_before: args.start_before.map(|span| now.plus(span)),
-        action: args.action.action(now)?,
+        action,
         when: match args.when {
             WhenArg::Window => When::Window,
             WhenArg::Now => When::Now,
@@ -204,7 +213,6 @@ fn parse(bytes: &[u8]) -> Result<Value, Error> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use compliance_protocol::order::Action;
     use compliance_protocol::tlog::VerifierKey;
     use compliance_protocol::trust::{OrderKeys, Roles};
 
@@ -262,6 +270,14 @@ mod tests {
         let verified =
             Envelope::parse(&bytes).unwrap().verify(Order::TYPE, &trust().roles.orders.any);
         assert_eq!(verified.unwrap().order().unwrap().into_value(), order);
+    }
+
+    #[test]
+    fn a_system_is_given_hours_unless_the_order_says_otherwise() {
+        let system = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-clinic-042-26.05";
+        let back = format!("rollback-system {system}");
+        assert_eq!(order(&back).max_runtime_s, 6 * 3600);
+        assert_eq!(order(&format!("--max-runtime 2h {back}")).max_runtime_s, 2 * 3600);
     }
 
     #[test]
