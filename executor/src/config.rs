@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use compliance_checks::CheckId;
 use compliance_daemon::log;
 use compliance_protocol::evidence::Mode;
 use compliance_protocol::name::{AbsPath, Site, Tenant, UnitName};
@@ -12,7 +11,10 @@ use serde::Deserialize;
 
 use crate::activation::Limits;
 
+mod healing;
 mod switching;
+
+pub use healing::{FailuresPerDay, Heal, HealLimit, HealLimits, HealMode, RateLimit};
 
 /// What `executor.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Config {
     pub reseller: Option<String>,
     /// The ledger, and the keys that `enrol` makes.
     pub data_dir: PathBuf,
+    /// The private key that signs evidence, where it does not lie where `enrol` made it.
+    #[serde(default)]
+    pub evidence_key: Option<PathBuf>,
     /// Where to listen for the agent; left out when systemd passes the socket.
     #[serde(default)]
     pub socket: Option<PathBuf>,
@@ -56,6 +61,9 @@ pub struct Config {
     /// How systems are activated; left out where they are not.
     #[serde(default)]
     pub activation: Option<Switching>,
+    /// Whether the machine is restarted.
+    #[serde(default)]
+    pub reboots: Reboots,
     /// Change nothing, and record what would be done as alerts.
     #[serde(default)]
     pub dry_run: bool,
@@ -124,64 +132,15 @@ pub struct Log {
     pub format: log::Format,
 }
 
-/// What may be healed without an order, per check.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Heal {
-    /// The services check.
-    pub services: HealMode,
-    /// The backups check.
-    pub backups: HealMode,
-    /// The logging check.
-    pub logging: HealMode,
-    /// The firewall check.
-    pub firewall: HealMode,
-    /// The patching check.
-    pub patching: HealMode,
-    /// The least time between two heals of the same thing, in seconds.
-    pub min_interval_s: u32,
-    /// How long a unit must stay up after a restart before that counts as healed, in seconds.
-    pub settle_s: u32,
-}
-
-/// Who may heal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// Whether the machine is restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HealMode {
-    /// The executor, on its own.
-    Auto,
-    /// Only an order.
+pub enum Reboots {
+    /// By order, and to try a system that has to be booted.
+    #[default]
     Order,
-    /// Nobody.
+    /// By nobody here.
     Never,
-}
-
-impl Default for Heal {
-    fn default() -> Self {
-        Self {
-            services: HealMode::Auto,
-            backups: HealMode::Auto,
-            logging: HealMode::Auto,
-            firewall: HealMode::Auto,
-            patching: HealMode::Order,
-            min_interval_s: 60,
-            settle_s: 10,
-        }
-    }
-}
-
-impl Heal {
-    /// Who may heal what `check` finds. Encryption is never healed: only a person can.
-    pub fn mode(&self, check: CheckId) -> HealMode {
-        match check {
-            CheckId::Patching => self.patching,
-            CheckId::Services => self.services,
-            CheckId::Backups => self.backups,
-            CheckId::Firewall => self.firewall,
-            CheckId::Logging => self.logging,
-            CheckId::Encryption => HealMode::Never,
-        }
-    }
 }
 
 impl Config {
@@ -204,7 +163,7 @@ impl Config {
 
     /// The private key that signs evidence.
     pub fn evidence_key(&self) -> PathBuf {
-        self.data_dir.join("evidence.key")
+        self.evidence_key.clone().unwrap_or_else(|| self.data_dir.join("evidence.key"))
     }
 
     /// The ledger.

@@ -35,7 +35,7 @@ use compliance_protocol::window::Windows;
 
 use crate::activation::{Limits, Proven};
 use crate::authorise::{Circumstances, Permit};
-use crate::config::Heal;
+use crate::config::{Heal, Reboots};
 use crate::documents::Machine;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
@@ -85,6 +85,8 @@ pub struct Parts {
     pub heal: Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Whether the machine is restarted.
+    pub reboots: Reboots,
     /// Nothing is changed; what would be is recorded.
     pub dry_run: bool,
     /// How often the checks run.
@@ -109,6 +111,7 @@ pub struct Engine {
     windows: Windows,
     heal: Heal,
     limits: Option<Limits>,
+    reboots: Reboots,
     dry_run: bool,
     disk_full: bool,
     disk_full_reported: bool,
@@ -179,6 +182,7 @@ impl Engine {
             windows: parts.windows,
             heal: parts.heal,
             limits: parts.limits,
+            reboots: parts.reboots,
             dry_run: parts.dry_run,
             disk_full: false,
             disk_full_reported: false,
@@ -445,6 +449,7 @@ impl Engine {
             baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
             limits: self.limits,
+            reboots: self.reboots,
             dry_run: self.dry_run,
             disk_full: self.disk_full,
             windows: &self.windows,

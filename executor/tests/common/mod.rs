@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Host, patching};
-use compliance_executor::config::{Heal, Switching};
+use compliance_executor::config::{Heal, Reboots, Switching};
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, look_around, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
@@ -55,6 +55,7 @@ pub(crate) struct Rig {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) heal: Heal,
+    pub(crate) reboots: Reboots,
     pub(crate) dry_run: bool,
     pub(crate) windows: Windows,
     pub(crate) synchronised: bool,
@@ -76,6 +77,7 @@ impl Rig {
         let keys = Keys::default();
         let mut setup = Setup {
             heal: Heal { settle_s: 0, ..Heal::default() },
+            reboots: Reboots::Order,
             dry_run: false,
             windows: Windows::new(vec![Window::new(&[], "02:00", 120, "UTC").unwrap()]).unwrap(),
             synchronised: true,
@@ -450,6 +452,7 @@ pub(crate) fn try_start(
         windows: setup.windows.clone(),
         heal: setup.heal.clone(),
         limits: setup.switching.as_ref().map(|switching| switching.limits),
+        reboots: setup.reboots,
         dry_run: setup.dry_run,
         round_interval: ROUND,
         ledger,
