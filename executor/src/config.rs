@@ -10,6 +10,7 @@ use compliance_protocol::window::Windows;
 use serde::Deserialize;
 
 use crate::activation::Limits;
+use crate::retention::{DEFAULT_DAYS, LEAST_DAYS};
 
 mod healing;
 mod switching;
@@ -52,6 +53,9 @@ pub struct Config {
     /// How often the six checks run, in milliseconds.
     #[serde(default = "default_round_interval_ms")]
     pub round_interval_ms: u32,
+    /// For how many days evidence is kept, receipt and all.
+    #[serde(default = "default_retention_days")]
+    pub retention_days: u16,
     /// When disruptive things may be done; none means never.
     #[serde(default)]
     pub window: Windows,
@@ -145,12 +149,15 @@ pub enum Reboots {
 
 impl Config {
     /// What cannot be said by types: the reseller is named in reseller mode, and only there; rounds
-    /// are at least 200 ms apart.
+    /// are at least 200 ms apart; evidence is kept for some time.
     pub fn contradiction(&self) -> Option<String> {
         let why = match (self.mode, &self.reseller) {
             (Mode::Reseller, None) => "mode = \"reseller\" needs `reseller = \"name\"`",
             (Mode::Direct, Some(_)) => "`reseller` belongs to mode = \"reseller\" only",
             _ if self.round_interval_ms < 200 => "`round_interval_ms` is at least 200",
+            _ if self.retention_days < LEAST_DAYS => {
+                return Some(format!("`retention_days` is at least {LEAST_DAYS}"));
+            }
             _ => return self.activation.as_ref()?.contradiction(),
         };
         Some(why.to_owned())
@@ -174,6 +181,10 @@ impl Config {
 
 fn default_machine_id() -> PathBuf {
     PathBuf::from("/etc/machine-id")
+}
+
+const fn default_retention_days() -> u16 {
+    DEFAULT_DAYS
 }
 
 const fn default_round_interval_ms() -> u32 {

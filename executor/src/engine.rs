@@ -11,6 +11,7 @@ mod loss;
 mod orders;
 mod outbox;
 mod reboot;
+mod retention;
 mod rounds;
 mod status;
 mod systems;
@@ -91,6 +92,8 @@ pub struct Parts {
     pub dry_run: bool,
     /// How often the checks run.
     pub round_interval: Span,
+    /// For how many days evidence is kept.
+    pub retention_days: u16,
     /// The ledger, and how it came to be open.
     pub ledger: (Ledger, Opened),
     /// Fills a buffer with random bytes.
@@ -116,6 +119,9 @@ pub struct Engine {
     disk_full: bool,
     disk_full_reported: bool,
     round_interval: Span,
+    retention_days: u16,
+    /// When to look again what need not be kept any longer.
+    next_pruning: Span,
     ledger: Ledger,
     random: Random,
     high_water: Option<Timestamp>,
@@ -187,6 +193,8 @@ impl Engine {
             disk_full: false,
             disk_full_reported: false,
             round_interval: parts.round_interval,
+            retention_days: parts.retention_days,
+            next_pruning: Span::ZERO,
             ledger,
             random: parts.random,
             ticket: None,
@@ -272,6 +280,7 @@ impl Engine {
         self.reboot_overdue(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
+        self.prune(moment)?;
         let due = due.into_iter().chain(self.activation_wakes());
         Ok(due.fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
     }

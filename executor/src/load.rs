@@ -148,6 +148,7 @@ pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> 
         reboots: config.reboots,
         dry_run: config.dry_run,
         round_interval: config.round_interval(),
+        retention_days: config.retention_days,
         ledger,
         random,
     };

@@ -225,6 +225,13 @@ in
       description = "How often the six checks run, in milliseconds.";
     };
 
+    retentionDays = mkOption {
+      type = types.ints.between 30 65535;
+      default = 2557;
+      example = 3653;
+      description = "For how many days evidence stays on the appliance once it has its receipt; seven years unless said. HIPAA asks for six.";
+    };
+
     heal = {
       services = who "auto" "services";
       backups = who "auto" "backups";

@@ -81,6 +81,7 @@ in
       baseline = "${cfg.baselineFile}";
       systemctl = tool "systemd" "systemctl";
       round_interval_ms = cfg.roundIntervalMs;
+      retention_days = cfg.retentionDays;
       window = map window cfg.maintenanceWindows;
       inherit (cfg) reboots;
       dry_run = cfg.dryRun;

@@ -215,6 +215,7 @@ fn check_config_names_the_nearest_field_and_says_what_contradicts() {
         (config.clone() + "limits.backups.per_day = 0\n", "`per_day` is 0: write 1 to 24"),
         (config.clone() + "limits.backups.per_day = 25\n", "`per_day` is 25: write 1 to 24"),
         (config.clone() + "limits.encryption.per_day = 2\n", "unknown field `encryption`"),
+        ("retention_days = 29\n".to_owned() + &config, "`retention_days` is at least 30"),
         ("reboots = 'window'\n".to_owned() + &config, "`order` or `never`"),
         (config.replace("site = 'clinic-042'", "site = 'Clinic'"), "1 to 63 of a-z"),
         (config.replace("agent_uid = 0\n", ""), "agent_uid"),
