@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn one_that_was_made_while_the_time_was_not_known_goes_with_what_follows_it() {
         let made_in_1970 = kept(1, true, None);
-        assert_eq!(last(&[made_in_1970.clone()], 30), None);
+        assert_eq!(last(std::slice::from_ref(&made_in_1970), 30), None);
         assert_eq!(last(&[made_in_1970.clone(), kept(2, true, Some(3))], 30), None);
         assert_eq!(last(&[made_in_1970, kept(2, true, Some(31))], 30), Some(2));
     }

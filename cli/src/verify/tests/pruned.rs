@@ -44,7 +44,8 @@ fn a_chain_whose_beginning_was_pruned_holds_and_says_where_it_begins() {
 
 #[test]
 fn a_chain_begins_late_only_where_a_bundle_says_exactly_that() {
-    let changes: [(&str, fn(&mut Pruned, &mut Bundle)); 5] = [
+    type Change = fn(&mut Pruned, &mut Bundle);
+    let changes: [(&str, Change); 5] = [
         ("less was pruned", |pruned, _| pruned.last = 2),
         ("more was pruned", |pruned, _| pruned.last = 4),
         ("another bundle was the last", |pruned, _| pruned.last_sha256 = Digest::of(b"another")),
