@@ -114,10 +114,16 @@ fn describe(report: &Report, paint: Paint) -> String {
     for what in &report.verified {
         lines.push(format!("  {}  {what}\n", paint.tone(Tone::Good, "verified")));
     }
-    for ChainHead { site, epoch, ledger_id, last, sha256, tail } in &report.chains {
+    for ChainHead { site, epoch, ledger_id, first, last, sha256, tail } in &report.chains {
         lines.push(format!(
-            "  chain of {site}, epoch {epoch}, ledger {ledger_id}: bundles 1 to {last}, head {last}:{sha256}\n"
+            "  chain of {site}, epoch {epoch}, ledger {ledger_id}: bundles {first} to {last}, head {last}:{sha256}\n"
         ));
+        if *first > 1 {
+            lines.push(format!(
+                "  bundles 1 to {} of chain {ledger_id} were pruned by the appliance, which says so in a bundle `pruned`\n",
+                first - 1
+            ));
+        }
         if *tail == Tail::NotChecked {
             lines.push(format!(
                 "  whether anything follows bundle {last} of chain {ledger_id}, or another chain is missing, cannot be seen from the files alone; pass --head to demand it\n"

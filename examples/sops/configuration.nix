@@ -18,6 +18,8 @@
     tls.caFile = "/etc/compliance/ca.pem";
     tls.certificateFile = "/run/secrets/compliance/tls.pem";
     tls.keyFile = "/run/secrets/compliance/tls.key";
+    # Made by `compliance-executor enrol` in /var/lib/compliance, and moved from there.
+    evidence.keyFile = "/run/secrets/compliance/evidence.key";
     trustFile = "/etc/compliance/trust.dsse.json";
     maintenanceWindows = [
       {

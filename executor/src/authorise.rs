@@ -20,7 +20,7 @@ use compliance_protocol::window::Windows;
 use serde_json::Value;
 
 use crate::activation::{Action as Step, Limits, Proven, Target};
-use crate::config::{Heal, HealMode};
+use crate::config::{Heal, HealMode, Reboots};
 use crate::documents::{Machine, Offered, open_for_site};
 use crate::effect::Effect;
 use crate::gates::{self, Attempt};
@@ -87,6 +87,8 @@ pub struct Circumstances<'a> {
     pub heal: &'a Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Whether the machine is restarted.
+    pub reboots: Reboots,
     /// Nothing is changed; what would be is recorded.
     pub dry_run: bool,
     /// The maintenance windows.
@@ -208,6 +210,10 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
             let (nar_hash, flake, baseline_sha256) = (None, None, None);
             Task::Other(Work::Activate(Target { system, nar_hash, flake, baseline_sha256 }))
         }
+        Action::Reboot {} if about.reboots == Reboots::Never => {
+            let detail = "here the machine is never restarted, not by order either".to_owned();
+            return Err((Refusal::Policy, detail));
+        }
         Action::Reboot {} => Task::Change { effect: Effect::Reboot, disruptive: true },
     })
 }
@@ -278,11 +284,11 @@ pub fn heal(
 ) -> Option<Decision> {
     let Remedy { effect, disruptive } =
         remedy::remedy(observed.report(), subject, about.baseline().ok()?)?;
-    let min_interval = Span::from_secs(about.heal.min_interval_s.into());
+    let check = observed.report().check;
     let mut asked = vec![
-        gates::policy(about.heal, observed.report().check),
+        gates::policy(about.heal, check),
         gates::pause(paused_until, about.stamp()),
-        gates::rate(attempts, min_interval, about.wall),
+        gates::rate(attempts, about.heal.limit(check), about.wall),
     ];
     if let Effect::Activate(_) = effect {
         asked.push(gates::window_for(about.windows, about.now, about.limits?.needed()));

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use compliance_checks::CheckId;
 use compliance_daemon::log;
 use compliance_protocol::evidence::Mode;
 use compliance_protocol::name::{AbsPath, Site, Tenant, UnitName};
@@ -11,8 +10,12 @@ use compliance_protocol::window::Windows;
 use serde::Deserialize;
 
 use crate::activation::Limits;
+use crate::retention::{DEFAULT_DAYS, LEAST_DAYS};
 
+mod healing;
 mod switching;
+
+pub use healing::{FailuresPerDay, Heal, HealLimit, HealLimits, HealMode, RateLimit};
 
 /// What `executor.toml` says.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +32,9 @@ pub struct Config {
     pub reseller: Option<String>,
     /// The ledger, and the keys that `enrol` makes.
     pub data_dir: PathBuf,
+    /// The private key that signs evidence, where it does not lie where `enrol` made it.
+    #[serde(default)]
+    pub evidence_key: Option<PathBuf>,
     /// Where to listen for the agent; left out when systemd passes the socket.
     #[serde(default)]
     pub socket: Option<PathBuf>,
@@ -47,6 +53,9 @@ pub struct Config {
     /// How often the six checks run, in milliseconds.
     #[serde(default = "default_round_interval_ms")]
     pub round_interval_ms: u32,
+    /// For how many days evidence is kept, receipt and all.
+    #[serde(default = "default_retention_days")]
+    pub retention_days: u16,
     /// When disruptive things may be done; none means never.
     #[serde(default)]
     pub window: Windows,
@@ -56,6 +65,9 @@ pub struct Config {
     /// How systems are activated; left out where they are not.
     #[serde(default)]
     pub activation: Option<Switching>,
+    /// Whether the machine is restarted.
+    #[serde(default)]
+    pub reboots: Reboots,
     /// Change nothing, and record what would be done as alerts.
     #[serde(default)]
     pub dry_run: bool,
@@ -124,74 +136,28 @@ pub struct Log {
     pub format: log::Format,
 }
 
-/// What may be healed without an order, per check.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Heal {
-    /// The services check.
-    pub services: HealMode,
-    /// The backups check.
-    pub backups: HealMode,
-    /// The logging check.
-    pub logging: HealMode,
-    /// The firewall check.
-    pub firewall: HealMode,
-    /// The patching check.
-    pub patching: HealMode,
-    /// The least time between two heals of the same thing, in seconds.
-    pub min_interval_s: u32,
-    /// How long a unit must stay up after a restart before that counts as healed, in seconds.
-    pub settle_s: u32,
-}
-
-/// Who may heal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// Whether the machine is restarted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HealMode {
-    /// The executor, on its own.
-    Auto,
-    /// Only an order.
+pub enum Reboots {
+    /// By order, and to try a system that has to be booted.
+    #[default]
     Order,
-    /// Nobody.
+    /// By nobody here.
     Never,
-}
-
-impl Default for Heal {
-    fn default() -> Self {
-        Self {
-            services: HealMode::Auto,
-            backups: HealMode::Auto,
-            logging: HealMode::Auto,
-            firewall: HealMode::Auto,
-            patching: HealMode::Order,
-            min_interval_s: 60,
-            settle_s: 10,
-        }
-    }
-}
-
-impl Heal {
-    /// Who may heal what `check` finds. Encryption is never healed: only a person can.
-    pub fn mode(&self, check: CheckId) -> HealMode {
-        match check {
-            CheckId::Patching => self.patching,
-            CheckId::Services => self.services,
-            CheckId::Backups => self.backups,
-            CheckId::Firewall => self.firewall,
-            CheckId::Logging => self.logging,
-            CheckId::Encryption => HealMode::Never,
-        }
-    }
 }
 
 impl Config {
     /// What cannot be said by types: the reseller is named in reseller mode, and only there; rounds
-    /// are at least 200 ms apart.
+    /// are at least 200 ms apart; evidence is kept for some time.
     pub fn contradiction(&self) -> Option<String> {
         let why = match (self.mode, &self.reseller) {
             (Mode::Reseller, None) => "mode = \"reseller\" needs `reseller = \"name\"`",
             (Mode::Direct, Some(_)) => "`reseller` belongs to mode = \"reseller\" only",
             _ if self.round_interval_ms < 200 => "`round_interval_ms` is at least 200",
+            _ if self.retention_days < LEAST_DAYS => {
+                return Some(format!("`retention_days` is at least {LEAST_DAYS}"));
+            }
             _ => return self.activation.as_ref()?.contradiction(),
         };
         Some(why.to_owned())
@@ -204,7 +170,7 @@ impl Config {
 
     /// The private key that signs evidence.
     pub fn evidence_key(&self) -> PathBuf {
-        self.data_dir.join("evidence.key")
+        self.evidence_key.clone().unwrap_or_else(|| self.data_dir.join("evidence.key"))
     }
 
     /// The ledger.
@@ -215,6 +181,10 @@ impl Config {
 
 fn default_machine_id() -> PathBuf {
     PathBuf::from("/etc/machine-id")
+}
+
+const fn default_retention_days() -> u16 {
+    DEFAULT_DAYS
 }
 
 const fn default_round_interval_ms() -> u32 {

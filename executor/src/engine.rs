@@ -11,6 +11,7 @@ mod loss;
 mod orders;
 mod outbox;
 mod reboot;
+mod retention;
 mod rounds;
 mod status;
 mod systems;
@@ -35,7 +36,7 @@ use compliance_protocol::window::Windows;
 
 use crate::activation::{Limits, Proven};
 use crate::authorise::{Circumstances, Permit};
-use crate::config::Heal;
+use crate::config::{Heal, Reboots};
 use crate::documents::Machine;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
@@ -85,10 +86,14 @@ pub struct Parts {
     pub heal: Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Whether the machine is restarted.
+    pub reboots: Reboots,
     /// Nothing is changed; what would be is recorded.
     pub dry_run: bool,
     /// How often the checks run.
     pub round_interval: Span,
+    /// For how many days evidence is kept.
+    pub retention_days: u16,
     /// The ledger, and how it came to be open.
     pub ledger: (Ledger, Opened),
     /// Fills a buffer with random bytes.
@@ -109,10 +114,14 @@ pub struct Engine {
     windows: Windows,
     heal: Heal,
     limits: Option<Limits>,
+    reboots: Reboots,
     dry_run: bool,
     disk_full: bool,
     disk_full_reported: bool,
     round_interval: Span,
+    retention_days: u16,
+    /// When to look again what need not be kept any longer.
+    next_pruning: Span,
     ledger: Ledger,
     random: Random,
     high_water: Option<Timestamp>,
@@ -179,10 +188,13 @@ impl Engine {
             windows: parts.windows,
             heal: parts.heal,
             limits: parts.limits,
+            reboots: parts.reboots,
             dry_run: parts.dry_run,
             disk_full: false,
             disk_full_reported: false,
             round_interval: parts.round_interval,
+            retention_days: parts.retention_days,
+            next_pruning: Span::ZERO,
             ledger,
             random: parts.random,
             ticket: None,
@@ -268,6 +280,7 @@ impl Engine {
         self.reboot_overdue(moment)?;
         self.consider_orders(moment)?;
         self.report_suppressed(moment)?;
+        self.prune(moment)?;
         let due = due.into_iter().chain(self.activation_wakes());
         Ok(due.fold(self.next_round.min(after(reading.boottime, WAKE)), Span::min))
     }
@@ -445,6 +458,7 @@ impl Engine {
             baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
             limits: self.limits,
+            reboots: self.reboots,
             dry_run: self.dry_run,
             disk_full: self.disk_full,
             windows: &self.windows,

@@ -51,10 +51,10 @@ pub struct Enrolled {
 /// Makes `tls.key`, `tls.csr`, `evidence.key`, `evidence.pub` and the ledger in the data directory.
 pub fn enrol(config: &Config, random: &mut Random) -> Result<Enrolled, EnrolError> {
     let dir = &config.data_dir;
-    for name in ["tls.key", "evidence.key", "ledger.db"] {
-        if dir.join(name).exists() {
-            return Err(EnrolError::Enrolled(dir.join(name)));
-        }
+    let kept = ["tls.key", "evidence.key", "ledger.db"].map(|name| dir.join(name));
+    // The key may have been moved to where the configuration says; it is made in the data directory only.
+    if let Some(there) = kept.into_iter().chain([config.evidence_key()]).find(|it| it.exists()) {
+        return Err(EnrolError::Enrolled(there));
     }
     std::fs::DirBuilder::new()
         .recursive(true)

@@ -6,10 +6,10 @@ use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::window::{WindowState, Windows};
 
-use crate::config::{Heal, HealMode};
+use crate::config::{Heal, HealMode, RateLimit};
 
-/// So many failed heals of one thing within a day, and it is left alone for a day.
-pub const BREAKER: usize = 3;
+/// How the sentence of a breaker begins that has tripped.
+const TRIPPED: &str = "failed heals within a day: ";
 
 const DAY: Span = Span::from_hours(24);
 
@@ -116,19 +116,19 @@ pub fn policy(heal: &Heal, check: CheckId) -> Gate {
 }
 
 /// Whether the attempts of the last two days, oldest first, leave room for one more: exponential backoff
-/// after failures; and after [`BREAKER`] of them within a day none for a day.
-pub fn rate(attempts: &[Attempt], min_interval: Span, now: Timestamp) -> Gate {
+/// after failures; and after so many of them within a day none for a day.
+pub fn rate(attempts: &[Attempt], limit: RateLimit, now: Timestamp) -> Gate {
     let failures: Vec<_> = attempts.iter().filter(|attempt| !attempt.healed).collect();
-    let tripped = failures.windows(BREAKER).rev().find_map(|some| {
+    let tripped = failures.windows(limit.failures_per_day.max(1)).rev().find_map(|some| {
         let (first, last) = (some.first()?, some.last()?);
         (last.at.since(first.at) < DAY).then(|| last.at.plus(DAY))
     });
     if let Some(until) = tripped.filter(|until| now < *until) {
-        let why = format!("{BREAKER} heals failed within a day; somebody must look");
+        let why = format!("{TRIPPED}{}; somebody must look", limit.failures_per_day);
         return Gate::closed(GateName::Rate, why, Some(until));
     }
     let in_a_row = attempts.iter().rev().take_while(|attempt| !attempt.healed).count();
-    let wait = min_interval.as_millis().saturating_mul(1 << in_a_row.min(16));
+    let wait = limit.min_interval.as_millis().saturating_mul(1 << in_a_row.min(16));
     let next = attempts.last().map(|last| last.at.plus(Span::from_millis(wait)));
     match next {
         Some(next) if now < next => {
@@ -136,6 +136,11 @@ pub fn rate(attempts: &[Attempt], min_interval: Span, now: Timestamp) -> Gate {
         }
         _ => Gate::open(GateName::Rate, "no recent attempt"),
     }
+}
+
+/// Whether it is the breaker that closes this gate.
+pub fn is_breaker(gate: &Gate) -> bool {
+    gate.gate == GateName::Rate && !gate.is_open() && gate.why.starts_with(TRIPPED)
 }
 
 /// Why something waits, by the first closed gate, as the documentation names it.
@@ -172,6 +177,10 @@ mod tests {
         T.plus(Span::from_secs(secs))
     }
 
+    fn limit(failures_per_day: usize) -> RateLimit {
+        RateLimit { min_interval: Span::from_secs(60), failures_per_day }
+    }
+
     fn attempts(outcomes: &[(i64, bool)]) -> Vec<Attempt> {
         outcomes
             .iter()
@@ -195,8 +204,7 @@ mod tests {
 
     #[test]
     fn failures_back_off_exponentially_and_a_success_resets_it() {
-        let minute = Span::from_secs(60);
-        let next = |outcomes: &[(i64, bool)]| rate(&attempts(outcomes), minute, after(10)).until;
+        let next = |outcomes: &[(i64, bool)]| rate(&attempts(outcomes), limit(3), after(10)).until;
         assert_eq!(next(&[]), None);
         assert_eq!(next(&[(0, true)]), Some(after(60)));
         assert_eq!(next(&[(0, false)]), Some(after(120)));
@@ -206,22 +214,28 @@ mod tests {
 
     #[test]
     fn three_failures_in_a_day_trip_the_breaker_for_a_day_and_then_three_more_may_be_made() {
-        let minute = Span::from_secs(60);
         let mut all = attempts(&[(0, false), (200, false), (900, false)]);
-        let gate = rate(&all, minute, after(87_299));
+        let gate = rate(&all, limit(3), after(87_299));
         assert_eq!((gate.is_open(), gate.until), (false, Some(after(900 + 86_400))));
-        assert!(rate(&all, minute, after(87_300)).is_open());
+        assert!(rate(&all, limit(3), after(87_300)).is_open());
         all.extend(attempts(&[(87_300, false), (90_000, false)]));
-        let gate = rate(&all, minute, after(90_001));
-        assert!(!gate.why.contains("heals failed"), "{gate:?}");
+        let gate = rate(&all, limit(3), after(90_001));
+        assert!(!is_breaker(&gate), "{gate:?}");
         all.extend(attempts(&[(95_000, false)]));
-        assert_eq!(rate(&all, minute, after(95_001)).until, Some(after(95_000 + 86_400)));
+        assert_eq!(rate(&all, limit(3), after(95_001)).until, Some(after(95_000 + 86_400)));
     }
 
     #[test]
     fn failures_that_are_not_within_one_day_do_not_trip_the_breaker() {
         let spread = attempts(&[(0, false), (50_000, false), (86_400, false)]);
-        assert!(!rate(&spread, Span::from_secs(60), after(86_401)).why.contains("heals failed"));
+        assert!(!is_breaker(&rate(&spread, limit(3), after(86_401))));
+    }
+
+    #[test]
+    fn a_check_may_have_a_breaker_of_its_own() {
+        let all = attempts(&[(0, false), (200, false), (900, false)]);
+        let trips = |failures| is_breaker(&rate(&all, limit(failures), after(901)));
+        assert_eq!([1, 3, 4, 24].map(trips), [true, true, false, false]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod heals;
 mod intents;
 mod orders;
 mod outbox;
+mod retention;
 mod states;
 
 pub use facts::{Fact, LogHead};
@@ -15,6 +16,7 @@ pub use heals::Source;
 pub use intents::{Intent, IntentId, OnRecord, Trigger as IntentTrigger};
 pub use orders::{OrderRow, OrderState};
 pub use outbox::{MAX_PENDING, StoredBundle};
+pub use retention::Prefix;
 pub use states::Document;
 
 use std::cell::Cell;

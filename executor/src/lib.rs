@@ -25,6 +25,7 @@ pub mod load;
 pub mod observe;
 pub mod remedy;
 pub mod reserve;
+pub mod retention;
 pub mod serve;
 pub mod socket;
 pub mod switched;

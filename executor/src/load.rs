@@ -25,6 +25,9 @@ use crate::evidence::Author;
 use crate::ledger::{Document, Fact, Ledger, LedgerError};
 use crate::observe::{Observed, Observer};
 
+/// The largest text that is read, in bytes.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// Why the executor cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -49,6 +52,16 @@ pub enum LoadError {
     /// Another executor is running here.
     #[error("an executor is running with {0} already; stop it first")]
     Running(PathBuf),
+    /// The evidence key cannot be read.
+    #[error(
+        "cannot read the evidence key {path}: {source}. Restore it, or enrol the site again with a new epoch"
+    )]
+    KeyUnread {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The evidence key cannot be used. It is never made anew: that would be another appliance.
     #[error(
         "the evidence key {path}: {source}. Restore it, or enrol the site again with a new epoch"
@@ -132,8 +145,10 @@ pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> 
         windows: config.window.clone(),
         heal: config.heal.clone(),
         limits: config.activation.as_ref().map(|activation| activation.limits),
+        reboots: config.reboots,
         dry_run: config.dry_run,
         round_interval: config.round_interval(),
+        retention_days: config.retention_days,
         ledger,
         random,
     };
@@ -191,7 +206,9 @@ pub fn random() -> Random {
 
 pub(crate) fn evidence_key(config: &Config) -> Result<PrivateKey, LoadError> {
     let path = config.evidence_key();
-    let pem = Zeroizing::new(read_text(&path)?);
+    let pem = files::read_text(&path, MAX_TEXT)
+        .map_err(|source| LoadError::KeyUnread { path: path.clone(), source })?;
+    let pem = Zeroizing::new(pem);
     PrivateKey::from_pem(&pem).map_err(|source| LoadError::Key { path, source })
 }
 
@@ -279,6 +296,6 @@ fn machine(config: &Config) -> Machine {
 }
 
 fn read_text(path: &Path) -> Result<String, LoadError> {
-    files::read_text(path, 64 * 1024)
+    files::read_text(path, MAX_TEXT)
         .map_err(|source| LoadError::Read { path: path.to_owned(), source })
 }

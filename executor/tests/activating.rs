@@ -36,7 +36,7 @@ use compliance_checks::baseline::{Baseline, Binding, Section};
 use compliance_checks::command::Output;
 use compliance_checks::patching::PatchingBaseline;
 use compliance_executor::activation::{Decision, Limits};
-use compliance_executor::config::{BootLoader, HealMode, Switching};
+use compliance_executor::config::{BootLoader, HealMode, Reboots, Switching};
 use compliance_executor::decision::decide;
 use compliance_executor::ledger::{Fact, Ledger};
 use compliance_executor::switched;

@@ -99,6 +99,35 @@ fn a_power_cut_at_any_point_of_everything_that_happens_in_one_loop_is_survived()
 }
 
 #[test]
+fn a_power_cut_while_evidence_is_pruned_leaves_all_of_it_or_what_it_says() {
+    use Step::{Issue, LoseAnswer, Pass, Poll, Restart, Settle, Upload};
+    let month = Span::from_hours(31 * 24);
+    let recording = record::record(&[
+        Settle,
+        Poll,
+        Issue(Job::Look),
+        Poll,
+        Upload,
+        Poll,
+        // With what nobody has yet.
+        LoseAnswer,
+        Pass(month),
+        Poll,
+        Settle,
+        Upload,
+        Restart,
+        Issue(Job::Backup),
+        Poll,
+        Pass(month),
+        Poll,
+        Settle,
+        Upload,
+    ]);
+    assert!(recording.pruned > 1, "{} times", recording.pruned);
+    judge(&recording);
+}
+
+#[test]
 fn a_power_cut_at_any_point_of_random_scenarios_is_survived() {
     let number =
         |name, default| std::env::var(name).map_or(default, |n: String| n.parse().unwrap());

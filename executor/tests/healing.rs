@@ -21,7 +21,7 @@ use common::{ROUND, Rig, Setup, outcome, run_backup};
 use compliance_checks::HostError;
 use compliance_checks::backups::{BackupJob, Run};
 use compliance_checks::baseline::Section;
-use compliance_executor::config::HealMode;
+use compliance_executor::config::{FailuresPerDay, HealLimit, HealMode};
 use compliance_executor::reserve::Space;
 use compliance_protocol::evidence::{Bundle, Outcome, State, StepResult, TriggerKind};
 use compliance_protocol::time::{Span, Timestamp};

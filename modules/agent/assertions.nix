@@ -13,9 +13,9 @@ let
   };
 
   isInStore = file: lib.hasPrefix builtins.storeDir (toString file);
-  secret = which: {
-    assertion = !isInStore cfg.tls.${which};
-    message = "${option "tls.${which}"} is ${toString cfg.tls.${which}}, in the Nix store, which everybody on the machine can read: write the path where the key lies on the appliance, as a string, such as \"/run/secrets/compliance/tls.key\".";
+  secret = group: name: {
+    assertion = !isInStore cfg.${group}.keyFile;
+    message = "${option "${group}.keyFile"} is ${toString cfg.${group}.keyFile}, in the Nix store, which everybody on the machine can read: write the path where the key lies on the appliance, as a string, such as \"/run/secrets/compliance/${name}.key\".";
   };
 
   windows = lib.concatMap (
@@ -36,7 +36,8 @@ in
     assertions = [
       (name "tenant")
       (name "site")
-      (secret "keyFile")
+      (secret "tls" "tls")
+      (secret "evidence" "evidence")
       {
         assertion = parse cfg.mcp.url != null;
         message = "${option "mcp.url"} is ${builtins.toJSON cfg.mcp.url}: write https://HOST or https://HOST:PORT, with nothing behind it; plain http is never spoken.";

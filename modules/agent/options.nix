@@ -23,6 +23,21 @@ let
       description = "Who may heal what the check `${what}` finds: the executor by itself (`auto`), only an order that somebody signed (`order`), or nobody (`never`).";
     };
 
+  limit = what: {
+    minIntervalSec = mkOption {
+      type = types.nullOr types.ints.positive;
+      default = null;
+      example = 600;
+      description = "The least time between two heals of the same thing that the check `${what}` finds, in seconds; {option}`services.compliance-agent.heal.minIntervalSec` unless said.";
+    };
+    failuresPerDay = mkOption {
+      type = types.ints.between 1 24;
+      default = 3;
+      example = 1;
+      description = "So many heals of one thing that the check `${what}` finds may fail within a day; then there is one alert, and it is left alone for a day.";
+    };
+  };
+
   seconds =
     default: description:
     mkOption {
@@ -210,6 +225,13 @@ in
       description = "How often the six checks run, in milliseconds.";
     };
 
+    retentionDays = mkOption {
+      type = types.ints.between 30 65535;
+      default = 2557;
+      example = 3653;
+      description = "For how many days evidence stays on the appliance once it has its receipt; seven years unless said. HIPAA asks for six.";
+    };
+
     heal = {
       services = who "auto" "services";
       backups = who "auto" "backups";
@@ -217,7 +239,35 @@ in
       logging = who "auto" "logging";
       patching = who "order" "patching";
       minIntervalSec = seconds 60 "The least time between two heals of the same thing, in seconds; it doubles after each failure.";
+      limits = lib.genAttrs [
+        "services"
+        "backups"
+        "firewall"
+        "logging"
+        "patching"
+      ] limit;
       settleSec = seconds 10 "How long a unit must stay up after a restart before that counts as healed, in seconds.";
+    };
+
+    reboots = mkOption {
+      type = types.enum [
+        "order"
+        "never"
+      ];
+      default = "order";
+      example = "never";
+      description = "Whether the machine is restarted: by an order that somebody signed, and to try a system that has to be booted (`order`), or not at all (`never`); then such orders are refused.";
+    };
+
+    evidence.keyFile = mkOption {
+      type = types.path;
+      default = "/var/lib/compliance/evidence.key";
+      example = "/run/secrets/compliance/evidence.key";
+      description = ''
+        The private key that signs evidence, PKCS#8 PEM. `compliance-executor enrol` makes it where the default says, and
+        nowhere else; from there it may be moved into a store of secrets. Where it lies elsewhere, systemd hands it to
+        the executor as a credential. It must not lie in the Nix store, which everybody can read.
+      '';
     };
 
     dryRun = mkOption {

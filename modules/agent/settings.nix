@@ -15,6 +15,13 @@ let
     length_min = window.lengthMin;
   };
 
+  limit =
+    limit:
+    {
+      per_day = limit.failuresPerDay;
+    }
+    // lib.optionalAttrs (limit.minIntervalSec != null) { min_interval_s = limit.minIntervalSec; };
+
   activation = {
     systemctl = tool "systemd" "systemctl";
     systemd_run = tool "systemd" "systemd-run";
@@ -74,7 +81,9 @@ in
       baseline = "${cfg.baselineFile}";
       systemctl = tool "systemd" "systemctl";
       round_interval_ms = cfg.roundIntervalMs;
+      retention_days = cfg.retentionDays;
       window = map window cfg.maintenanceWindows;
+      inherit (cfg) reboots;
       dry_run = cfg.dryRun;
       heal = {
         inherit (cfg.heal)
@@ -86,10 +95,15 @@ in
           ;
         min_interval_s = cfg.heal.minIntervalSec;
         settle_s = cfg.heal.settleSec;
+        limits = lib.mapAttrs (_: limit) cfg.heal.limits;
       };
       inherit log;
     }
     // lib.optionalAttrs (cfg.reseller != null) { inherit (cfg) reseller; }
+    # Where systemd puts the unit's credentials.
+    // lib.optionalAttrs (toString cfg.evidence.keyFile != "/var/lib/compliance/evidence.key") {
+      evidence_key = "/run/credentials/compliance-executor.service/evidence";
+    }
     // lib.optionalAttrs cfg.activation.enable { inherit activation; }
   );
 }

@@ -14,6 +14,8 @@ let
 
   tried = cfg.activation.enable && cfg.activation.trialBoots;
 
+  keyElsewhere = toString cfg.evidence.keyFile != "/var/lib/compliance/evidence.key";
+
   # Where a trial boot's guard is left: on the file system that no boot can be without.
   trial = "${cfg.settings.executor.activation.roots}/trial";
 
@@ -118,6 +120,9 @@ in
           # Decisions of activations lie there, and outlive it.
           RuntimeDirectory = "compliance";
           RuntimeDirectoryPreserve = true;
+        }
+        // lib.optionalAttrs keyElsewhere {
+          LoadCredential = "evidence:${toString cfg.evidence.keyFile}";
         };
     };
 

@@ -37,6 +37,11 @@
     heal.firewall = "never";
     mcp.pollJitterPercent = 25;
     metricsFile = "/var/lib/prometheus-node-exporter/compliance.prom";
+    heal.limits.backups = {
+      minIntervalSec = 600;
+      failuresPerDay = 1;
+    };
+    reboots = "never";
     settings.executor.log.level = "debug";
   };
 }

@@ -84,6 +84,20 @@ in
     module = forced [ "keyFile" "tls" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-tls.key";
     says = "in the Nix store, which everybody on the machine can read: write the path where the key lies on the appliance";
   };
+  evidence-key-in-the-store = {
+    module = appliance {
+      evidence.keyFile = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-evidence.key";
+    };
+    says = "services.compliance-agent.evidence.keyFile is /nix/store/";
+  };
+  breaker-that-never-trips = {
+    module = appliance { heal.limits.backups.failuresPerDay = 25; };
+    says = "`services.compliance-agent.heal.limits.backups.failuresPerDay' is not of type `integer between 1 and 24";
+  };
+  limit-of-what-is-not-healed = {
+    module = appliance { heal.limits.encryption.failuresPerDay = 1; };
+    says = "The option `services.compliance-agent.heal.limits.encryption' does not exist";
+  };
   relative-key = {
     module = forced [ "keyFile" "tls" ] "tls.key";
     says = "`services.compliance-agent.tls.keyFile' is not of type";

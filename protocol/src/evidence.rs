@@ -2,9 +2,11 @@
 
 mod chain;
 pub mod export;
+mod pruned;
 mod signed;
 
 pub use chain::{Chain, ChainBreak};
+pub use pruned::Pruned;
 pub use signed::{BundleError, STATEMENT_TYPE, SignedBundle, VerifiedBundle, statement};
 
 use serde::{Deserialize, Serialize};

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use compliance_protocol::evidence::export::{EVIDENCE_KEY_FILE, LOG_KEY_FILE, Part};
-use compliance_protocol::evidence::{Chain, VerifiedBundle};
+use compliance_protocol::evidence::{Chain, ChainBreak, Pruned, VerifiedBundle};
+use compliance_protocol::name::Site;
 
 use super::demand::Heads;
 use super::receipts::Receipts;
@@ -45,13 +46,17 @@ pub(super) fn verify(
         chains.follow(&path, verified, heads, report);
     }
     receipts.judge(pending_ok, report);
-    report.chains.extend(chains.heads.into_values());
+    chains.end(report);
 }
 
 #[derive(Default)]
 struct Chains {
     followed: BTreeMap<ChainName, Chain>,
     heads: BTreeMap<ChainName, ChainHead>,
+    /// First bundles that are not the first of their chain, and what is missing before them.
+    begun: Vec<(PathBuf, VerifiedBundle, ChainBreak)>,
+    /// What bundles here say was pruned, and of which site.
+    pruned: Vec<(Site, Pruned)>,
 }
 
 impl Chains {
@@ -65,19 +70,42 @@ impl Chains {
         let bundle = verified.bundle();
         let name = chain_name(bundle);
         heads.meet(&name, verified);
-        if let Err(broken) = self.followed.entry(name.clone()).or_default().follow(verified) {
-            report.fails(path, format!("breaks the chain: {broken}"));
+        match self.followed.entry(name.clone()).or_default().follow(verified) {
+            Err(broken @ ChainBreak::Missing { from: 1, .. }) => {
+                self.begun.push((path.to_owned(), verified.clone(), broken));
+            }
+            Err(broken) => breaks(path, &broken, report),
+            Ok(()) => {}
         }
+        self.pruned.extend(Pruned::of(verified).map(|pruned| (bundle.site.clone(), pruned)));
         let head = ChainHead {
             site: bundle.site.clone(),
             epoch: bundle.epoch,
             ledger_id: bundle.ledger_id,
+            first: self.heads.get(&name).map_or(bundle.sequence, |head| head.first),
             last: bundle.sequence,
             sha256: verified.sha256(),
             tail: Tail::NotChecked,
         };
         self.heads.insert(name, head);
     }
+
+    /// A chain may begin late where a bundle of the same site says that all before was pruned.
+    fn end(self, report: &mut Report) {
+        for (path, first, broken) in &self.begun {
+            let explains = |(site, pruned): &(Site, Pruned)| {
+                *site == first.bundle().site && pruned.precedes(first)
+            };
+            if !self.pruned.iter().any(explains) {
+                breaks(path, broken, report);
+            }
+        }
+        report.chains.extend(self.heads.into_values());
+    }
+}
+
+fn breaks(path: &Path, broken: &ChainBreak, report: &mut Report) {
+    report.fails(path, format!("breaks the chain: {broken}"));
 }
 
 /// Sequence, folder and stem of every bundle of which there is any file.

@@ -43,6 +43,8 @@ pub struct ChainHead {
     pub epoch: u64,
     /// The ledger.
     pub ledger_id: Id,
+    /// The first bundle's sequence: 1, unless what was before was pruned.
+    pub first: u64,
     /// The last bundle's sequence.
     pub last: u64,
     /// The last bundle's digest.

@@ -1,4 +1,5 @@
 mod complete;
+mod pruned;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -6,7 +7,7 @@ use std::os::unix::fs::symlink;
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::export::{bundle_files, key_files};
-use compliance_protocol::evidence::{Bundle, SignedBundle};
+use compliance_protocol::evidence::{Bundle, Outcome, SignedBundle};
 use compliance_protocol::name::Id;
 use compliance_protocol::time::Timestamp;
 use compliance_protocol::tlog::{

@@ -13,9 +13,10 @@ use serde_json::{Map, Value, json};
 use super::rounds::attempt_key;
 use super::{Engine, Job};
 use crate::activation::{
-    Action, Activation, Ending, Event, Facts, Health, Phase, Quarantine, Sight, Target, step,
+    Action, Activation, Class, Ending, Event, Facts, Health, Phase, Quarantine, Sight, Target, step,
 };
 use crate::authorise;
+use crate::config::Reboots;
 use crate::effect::Performed;
 use crate::evidence::Moment;
 use crate::gates::{self, Attempt};
@@ -267,6 +268,11 @@ impl Engine {
             (next, action) = step(&next, held, moment.reading.boottime);
         }
         tracing::info!(phase = next.phase_name(), ?action, "activation");
+        if self.reboots == Reboots::Never && next.class == Class::Reboot && next.has_done_nothing()
+        {
+            let why = "this system has to be booted, and here the machine is never restarted";
+            return self.end_activation(&Ending::new(Outcome::Rejected, "policy", why), moment);
+        }
         activating.what.activation = Some(next);
         activating.what.boot_id = self.author.boot_id.clone();
         match action {

@@ -13,7 +13,7 @@ use super::Engine;
 use crate::authorise::{self, Circumstances, Decision, MAX_PAUSE, Permit};
 use crate::effect::Effect;
 use crate::evidence::{Draft, Moment};
-use crate::gates::{self, BREAKER};
+use crate::gates;
 use crate::ledger::{Fact, Intent, IntentTrigger, LedgerError};
 use crate::observe::Observed;
 use crate::remedy;
@@ -251,7 +251,7 @@ impl Engine {
             (Verdict::Drifted(_), Some(gate)) if gate.gate == GateName::Policy => {
                 (Outcome::Alert, "drift", gate.why.clone())
             }
-            (Verdict::Drifted(_), Some(gate)) if is_breaker(gate) => {
+            (Verdict::Drifted(_), Some(gate)) if gates::is_breaker(gate) => {
                 (Outcome::Alert, "breaker_open", gate.why.clone())
             }
             (Verdict::Drifted(_), Some(gate)) => (Outcome::Deferred, "drift", gate.why.clone()),
@@ -309,12 +309,8 @@ pub(super) fn fingerprint(report: &Report, held: &[Gate]) -> String {
         let digest = report.facts.get("sha256").and_then(Value::as_str).unwrap_or_default();
         print.extend(["|", digest]);
     }
-    if held.iter().any(|gate| !gate.is_open() && is_breaker(gate)) {
+    if held.iter().any(gates::is_breaker) {
         print.push_str("|breaker");
     }
     print
-}
-
-fn is_breaker(gate: &Gate) -> bool {
-    gate.gate == GateName::Rate && gate.why.starts_with(&format!("{BREAKER} heals failed"))
 }

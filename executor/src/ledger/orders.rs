@@ -78,6 +78,13 @@ impl Ledger {
         })
     }
 
+    /// Whether no order is open and nothing under way.
+    pub fn is_quiet(&self) -> Result<bool, LedgerError> {
+        let sql = "SELECT NOT EXISTS (SELECT 1 FROM orders WHERE state <> 'done') \
+                   AND NOT EXISTS (SELECT 1 FROM intents)";
+        Ok(self.db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    }
+
     /// The orders that are not done, in ascending sequence.
     pub fn open_orders(&self) -> Result<Vec<OrderRow>, LedgerError> {
         let sql = "SELECT epoch, sequence, id, payload_sha256, envelope, state, accepted, hold, retry_after \

@@ -115,6 +115,11 @@ impl Ledger {
         if ours.map(Digest::from_bytes) == Some(theirs.sha256) {
             return Ok(false);
         }
+        // What was pruned had a receipt, and is followed by what is here.
+        let later = "SELECT 1 FROM bundles WHERE ledger_id = ?1 AND sequence > ?2 LIMIT 1";
+        if ours.is_none() && self.db.prepare_cached(later)?.exists(at)? {
+            return Ok(false);
+        }
         let asked = |sql, chain: &str| self.db.prepare_cached(sql)?.exists([chain]);
         let known = asked("SELECT 1 FROM ledgers WHERE id = ?1", &chain)?;
         let arrived = "SELECT 1 FROM bundles WHERE ledger_id = ?1 AND receipt IS NOT NULL LIMIT 1";

@@ -160,3 +160,13 @@ fn a_system_that_cannot_be_seen_after_it_is_waited_for_and_then_no_success() {
         assert_eq!(site.rig.about(&form), [expected]);
     }
 }
+
+#[test]
+fn where_the_machine_is_never_restarted_an_order_to_is_refused() {
+    let mut site = Site::with(|setup| setup.reboots = Reboots::Never);
+    let form = site.order(reboot());
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Rejected, "policy")]);
+    let why = site.last(&form).detail;
+    assert_eq!(why, "here the machine is never restarted, not by order either");
+    assert_eq!(restarts(&site).len(), 0);
+}

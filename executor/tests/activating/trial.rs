@@ -39,7 +39,11 @@ fn entry_of(system: &str) -> String {
 
 /// Its kernel is another one, and the boot loader can try it once.
 fn has_to_be_booted() -> Site {
-    let site = Site::new();
+    has_to_be_booted_where(|_| ())
+}
+
+fn has_to_be_booted_where(change: impl FnOnce(&mut Setup)) -> Site {
+    let site = Site::with(change);
     site.rig.host.link(&format!("{NEXT}/kernel"), "/nix/store/kernel-newer", T0);
     let features = [7, 0, 0, 0].into_iter().chain((1_u64 << 3).to_le_bytes()).collect::<Vec<_>>();
     site.rig.host.write(&format!("{VARIABLES}/LoaderFeatures-{VENDOR}"), features);
@@ -127,6 +131,26 @@ fn an_order_must_allow_for_both_restarts() {
     let form = site.order(activate(1));
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "max_runtime")]);
     assert_eq!(restarts(&site).len(), 0);
+}
+
+#[test]
+fn where_the_machine_is_never_restarted_it_is_refused_and_nothing_was_done() {
+    let mut site = has_to_be_booted_where(|setup| setup.reboots = Reboots::Never);
+    let form = site.order(activate(1));
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Rejected, "policy")]);
+    let why = site.last(&form).detail;
+    assert_eq!(why, "this system has to be booted, and here the machine is never restarted");
+    assert_eq!((restarts(&site).len(), site.links()), (0, [OLD, OLD, OLD].map(str::to_owned)));
+    assert_eq!(Guard::take(&guard_place(&site)).unwrap(), None);
+    assert!(site.machine.lock().unwrap().once.is_none());
+}
+
+#[test]
+fn where_the_machine_is_never_restarted_one_that_can_be_switched_to_is() {
+    let mut site = Site::with(|setup| setup.reboots = Reboots::Never);
+    let form = site.order(activate(1));
+    site.minutes(5);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "activated")]);
 }
 
 #[test]

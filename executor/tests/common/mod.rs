@@ -6,16 +6,19 @@ use std::sync::Arc;
 
 use compliance_checks::baseline::Baseline;
 use compliance_checks::{Host, patching};
-use compliance_executor::config::{Heal, Switching};
+use compliance_executor::config::{Heal, Reboots, Switching};
 use compliance_executor::documents::{Machine, baseline_in_force, trust_in_force};
 use compliance_executor::effect::{Tools, look_around, perform};
 use compliance_executor::engine::{Engine, Job, Parts, Random};
 use compliance_executor::evidence::Author;
 use compliance_executor::ledger::{Fact, Ledger, LedgerError};
 use compliance_executor::observe::Observer;
+use compliance_executor::retention::DEFAULT_DAYS;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::{Bundle, Chain, Mode, Outcome, SignedBundle, System};
+use compliance_protocol::evidence::{
+    Bundle, Chain, ChainBreak, Mode, Outcome, Pruned, SignedBundle, System, VerifiedBundle,
+};
 use compliance_protocol::feed::{FeedHead, Ticket};
 use compliance_protocol::local::{Answer, Request};
 use compliance_protocol::name::Id;
@@ -55,6 +58,8 @@ pub(crate) struct Rig {
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) heal: Heal,
+    pub(crate) reboots: Reboots,
+    pub(crate) retention_days: u16,
     pub(crate) dry_run: bool,
     pub(crate) windows: Windows,
     pub(crate) synchronised: bool,
@@ -76,6 +81,8 @@ impl Rig {
         let keys = Keys::default();
         let mut setup = Setup {
             heal: Heal { settle_s: 0, ..Heal::default() },
+            reboots: Reboots::Order,
+            retention_days: DEFAULT_DAYS,
             dry_run: false,
             windows: Windows::new(vec![Window::new(&[], "02:00", 120, "UTC").unwrap()]).unwrap(),
             synchronised: true,
@@ -338,20 +345,27 @@ fn is_plain(bundle: &Bundle) -> bool {
     ["round", "unknown", "compliant", "not_applicable"].contains(&bundle.reason.as_str())
 }
 
-/// All evidence of the ledger at `path`, verified and in one chain.
+/// All evidence of the ledger at `path`, verified and in chains that are whole, or begin where evidence says that
+/// the rest was pruned.
 pub(crate) fn evidence_in(path: &Path) -> Vec<Bundle> {
     let key = Keys::default().evidence.public();
     let mut chain = Chain::new();
-    let mut all = Vec::new();
+    let (mut all, mut begun, mut pruned) = (Vec::new(), Vec::new(), Vec::new());
     Ledger::read(path)
         .unwrap()
         .each_bundle(|stored| {
             let verified = verified(&stored.signed, &key);
-            chain.follow(&verified).expect("the chain has no gap and no fork");
+            match chain.follow(&verified) {
+                Err(ChainBreak::Missing { from: 1, .. }) => begun.push(verified.clone()),
+                followed => followed.expect("the chain has no gap and no fork"),
+            }
+            pruned.extend(Pruned::of(&verified));
             all.push(verified.bundle().clone());
             Ok::<_, LedgerError>(())
         })
         .unwrap();
+    let is_explained = |first: &VerifiedBundle| pruned.iter().any(|it| it.precedes(first));
+    assert!(begun.iter().all(is_explained), "what is missing was pruned: {pruned:?}");
     all
 }
 
@@ -450,8 +464,10 @@ pub(crate) fn try_start(
         windows: setup.windows.clone(),
         heal: setup.heal.clone(),
         limits: setup.switching.as_ref().map(|switching| switching.limits),
+        reboots: setup.reboots,
         dry_run: setup.dry_run,
         round_interval: ROUND,
+        retention_days: setup.retention_days,
         ledger,
         random,
     };

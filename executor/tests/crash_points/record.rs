@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use compliance_executor::effect::{Tools, perform};
 use compliance_executor::engine::Job as EngineJob;
 use compliance_executor::ledger::{IntentTrigger, Ledger};
+use compliance_executor::retention::LEAST_DAYS;
 use compliance_protocol::clock::ClockReading;
 use compliance_protocol::evidence::SignedBundle;
 use compliance_protocol::local::{Answer, Request};
@@ -32,6 +33,8 @@ pub(crate) struct Recording {
     pub(crate) receipts: Vec<(String, String)>,
     /// What was started: by which order, or by a drift.
     pub(crate) starts: Vec<Option<u64>>,
+    /// How often evidence was pruned.
+    pub(crate) pruned: usize,
     moments: Vec<Moment>,
 }
 
@@ -138,14 +141,14 @@ impl Program {
 impl Recorder {
     fn new() -> Self {
         // The engine that made the ledger is gone, and with it the log.
-        let made = Rig::new();
+        let made = rig();
         let (dir, base) = (crate::common::temp_dir(), made.dir.path().join("ledger.db"));
         let setup = made.setup;
         drop(made.engine);
         let base = std::fs::read(base).unwrap();
         std::fs::write(dir.path().join("ledger.db"), &base).unwrap();
         let reader = reader(&dir.path().join("ledger.db"));
-        let mut rig = Rig::new();
+        let mut rig = rig();
         rig.with_ledger(dir);
         let program = Program::new(rig.reading.wall, true);
         install(&rig.host, &program);
@@ -157,6 +160,7 @@ impl Recorder {
             handed_out: Vec::new(),
             receipts: Vec::new(),
             starts: Vec::new(),
+            pruned: 0,
             moments: Vec::new(),
         };
         let mut recorder = Self {
@@ -178,7 +182,8 @@ impl Recorder {
         let dir = self.rig.dir.path();
         assert_eq!(std::fs::read(dir.join("ledger.db")).unwrap(), self.base, "all is in the log");
         let wal = std::fs::read(dir.join("ledger.db-wal")).unwrap();
-        Recording { base: self.base, wal, ..self.recording }
+        let pruned = self.rig.plane.stored.iter().filter(|it| it.reason == "pruned").count();
+        Recording { base: self.base, wal, pruned, ..self.recording }
     }
 
     fn note(&mut self, what: &str) {
@@ -366,6 +371,11 @@ pub(crate) fn under_way(rig: &Rig) -> Option<u64> {
         IntentTrigger::Order { sequence, .. } => Some(sequence),
         IntentTrigger::Drift => None,
     }
+}
+
+/// An appliance that forgets soon.
+fn rig() -> Rig {
+    Rig::with(|setup| setup.retention_days = LEAST_DAYS)
 }
 
 fn reader(path: &std::path::Path) -> Connection {

@@ -115,3 +115,41 @@ fn on_a_full_disk_nothing_is_begun_until_there_is_room_again() {
     rig.round();
     assert_eq!(rig.about(&form).last(), Some(&outcome(Outcome::Success, "done")));
 }
+
+#[test]
+fn a_check_with_limits_of_its_own_is_healed_as_often_as_those_say() {
+    let own = |per_day: u64| HealLimit {
+        min_interval_s: Some(600),
+        per_day: FailuresPerDay::try_from(per_day).unwrap(),
+    };
+    for per_day in [1, 5] {
+        let mut rig = settled_with(|setup| setup.heal.limits.backups = own(per_day));
+        rig.age_backup(Span::from_hours(50));
+        ends_with(&rig, 1);
+        pass(&mut rig, Span::from_hours(8));
+        let mut told = vec![outcome(Outcome::Failed, "action_failed"); per_day.try_into().unwrap()];
+        if per_day > 1 {
+            // Each failure doubles the wait that follows it.
+            let at: Vec<_> = heals(&rig).iter().map(|bundle| bundle.finished_at).collect();
+            let waits: Vec<_> = at.windows(2).map(|two| two[1].since(two[0])).collect();
+            let least = [1200, 2400, 4800, 9600].map(Span::from_secs);
+            assert!(waits.iter().zip(least).all(|(wait, least)| *wait >= least), "{waits:?}");
+        }
+        told.push(outcome(Outcome::Alert, "breaker_open"));
+        assert_eq!(rig.story(), told);
+        let why = &rig.because("breaker_open")[0].detail;
+        assert!(why.starts_with(&format!("failed heals within a day: {per_day};")), "{why}");
+    }
+}
+
+#[test]
+fn the_limits_of_one_check_are_not_those_of_another() {
+    let mut rig = settled_with(|setup| {
+        setup.heal.limits.services =
+            HealLimit { min_interval_s: Some(7200), per_day: FailuresPerDay::try_from(1).unwrap() };
+    });
+    goes_stale(&mut rig);
+    rig.pass(Span::from_secs(60));
+    goes_stale(&mut rig);
+    assert_eq!(rig.backups_run(), 2);
+}

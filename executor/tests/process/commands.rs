@@ -136,6 +136,53 @@ fn an_evidence_key_that_cannot_be_read_stops_it_and_is_never_made_anew() {
 }
 
 #[test]
+fn the_evidence_key_is_read_from_where_the_configuration_says_and_nowhere_else() {
+    let site = Site::new();
+    let elsewhere = site.path("secrets/evidence");
+    let text = site.config(nix::unistd::getuid().as_raw());
+    let text = format!("evidence_key = '{}'\n{text}", elsewhere.display());
+    site.write("executor.toml", text.as_bytes());
+    let made = fs::read(site.path("data/evidence.key")).unwrap();
+    for command in [&["serve"][..], &["pause", "--for", "1h"]] {
+        let output = site.run(command);
+        assert_eq!(code(&output), 2, "{output:?}");
+        let said = stderr(&output);
+        assert!(
+            said.contains("cannot read the evidence key") && said.contains("secrets"),
+            "{said}"
+        );
+        assert!(said.contains("Restore it"), "{said}");
+    }
+    assert!(!elsewhere.exists(), "nothing is made in its place");
+    fs::create_dir(site.path("secrets")).unwrap();
+    fs::rename(site.path("data/evidence.key"), &elsewhere).unwrap();
+    drop(site.serve());
+    assert_eq!(code(&site.run(&["pause", "--for", "1h"])), 0);
+    let output = site.run(&["enrol"]);
+    assert_eq!(code(&output), 2, "an enrolled appliance is not enrolled again: {output:?}");
+    assert_eq!(fs::read(&elsewhere).unwrap(), made);
+    assert!(!site.path("data/evidence.key").exists());
+}
+
+#[test]
+fn enrol_makes_the_evidence_key_in_the_data_directory_only_and_not_where_one_is_used_already() {
+    let site = Site::bare();
+    let elsewhere = site.path("evidence");
+    let text = site.config(nix::unistd::getuid().as_raw());
+    let text = format!("evidence_key = '{}'\n{text}", elsewhere.display());
+    site.write("executor.toml", text.as_bytes());
+    site.write("evidence", b"a key");
+    let output = site.run(&["enrol"]);
+    assert_eq!(code(&output), 2, "{output:?}");
+    assert!(stderr(&output).contains("evidence is there already"), "{output:?}");
+    assert!(!site.path("data").exists());
+    fs::remove_file(&elsewhere).unwrap();
+    assert_eq!(code(&site.run(&["enrol"])), 0);
+    assert_eq!(mode(&site.path("data/evidence.key")), 0o600);
+    assert!(!elsewhere.exists());
+}
+
+#[test]
 fn a_key_that_the_trust_file_does_not_name_stops_it() {
     let site = Site::new();
     let other = compliance_signing::PrivateKey::from_seed(&[80; 32]).unwrap();
@@ -165,6 +212,11 @@ fn check_config_names_the_nearest_field_and_says_what_contradicts() {
         ),
         (config.replace("mode = 'direct'", "mode = 'reseller'"), "needs `reseller"),
         (config.replace("= 200", "= 100"), "at least 200"),
+        (config.clone() + "limits.backups.per_day = 0\n", "`per_day` is 0: write 1 to 24"),
+        (config.clone() + "limits.backups.per_day = 25\n", "`per_day` is 25: write 1 to 24"),
+        (config.clone() + "limits.encryption.per_day = 2\n", "unknown field `encryption`"),
+        ("retention_days = 29\n".to_owned() + &config, "`retention_days` is at least 30"),
+        ("reboots = 'window'\n".to_owned() + &config, "`order` or `never`"),
         (config.replace("site = 'clinic-042'", "site = 'Clinic'"), "1 to 63 of a-z"),
         (config.replace("agent_uid = 0\n", ""), "agent_uid"),
     ] {
