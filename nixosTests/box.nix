@@ -21,6 +21,7 @@
     heal.minIntervalSec = 5;
     heal.settleSec = 2;
     activation = {
+      trialBoots = true;
       switchSec = 30;
       settleSec = 2;
       soakSec = 5;

@@ -320,7 +320,7 @@ def activate(system, version):
 
 def order_system(path, nar, sha256):
     """Orders that a system is activated whose baseline is here, with time for the dead-man."""
-    return order(f"activate-system {path} --nar-hash {nar} --baseline-sha256 {sha256}", "--max-runtime 15m")
+    return order(f"activate-system {path} --nar-hash {nar} --baseline-sha256 {sha256}", "--max-runtime 2h")
 
 
 def running():

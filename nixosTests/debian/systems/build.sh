@@ -30,6 +30,12 @@ for folder in $units; do cp -r "$folder/." "$to"; chmod -R u+w "$to"; done
 for unit in "$to"/compliance-{agent,executor}.service; do
     [ ! -e "$unit" ] || printf '\n[Service]\nEnvironment=GENERATION=%s\n' "$title" >>"$unit"
 done
+# Where its guard is looked for, as the module has it.
+guard=$to/compliance-trial.service
+if [ -e "$guard" ]; then
+    mkdir -p "$out/etc/compliance"
+    sed -n 's/^ExecStart=.* guard //p' "$guard" >"$out/etc/compliance/trial-boot"
+fi
 case $kind in
     broken) cat >"$to/broken.service" <<'UNIT' ;;
 [Service]

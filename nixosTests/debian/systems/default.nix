@@ -38,6 +38,15 @@ builtins.mapAttrs system {
   refuses.kind = "refuses";
   # A unit of it cannot start.
   broken.kind = "broken";
+  # It has another kernel, and so has to be booted.
+  kernel.kernel = "6.18.1";
+  # The same, and a unit of it cannot start.
+  sick-kernel = {
+    kind = "broken";
+    kernel = "6.18.2";
+  };
+  # Another one.
+  cut-kernel.kernel = "6.18.3";
   # It takes the machine off the network.
   offline.kind = "offline";
   # The same, and its executor does not start.

@@ -18,13 +18,19 @@ mkdir -p /run/nixos
 
 [ "$verb" = check ] && exit 0
 
-# As systemd-boot has it: an entry for each system, and one of them by default.
+# As systemd-boot has it: an entry for each system that some profile has, and this one by default.
 install_boot_loader() {
-    local name=${system##*/}
+    local name kept profiles=/nix/var/nix/profiles
     mkdir -p /boot/loader/entries /boot/EFI/nixos
-    cp "$system/kernel" /boot/EFI/nixos/linux.efi
-    printf 'title NixOS\nversion %s\nlinux /EFI/nixos/linux.efi\noptions init=%s/init quiet\n' \
-        "$name" "$system" >"/boot/loader/entries/$name.conf"
+    for kept in "$system" $profiles/system-*-link $profiles/system-profiles/*-link; do
+        [ -e "$kept" ] || continue
+        kept=$(readlink -f "$kept")
+        name=${kept##*/}
+        cp "$kept/kernel" /boot/EFI/nixos/linux.efi
+        printf 'title NixOS\nversion %s\nlinux /EFI/nixos/linux.efi\noptions init=%s/init quiet\n' \
+            "$name" "$kept" >"/boot/loader/entries/$name.conf"
+    done
+    name=${system##*/}
     echo "default $name.conf" >/boot/loader/loader.conf.new
     sync -f /boot
     mv /boot/loader/loader.conf.new /boot/loader/loader.conf
