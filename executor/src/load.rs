@@ -1,6 +1,6 @@
 //! From a configuration to an engine: keys, trust, baseline, machine, ledger.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +15,9 @@ use compliance_protocol::envelope::{Envelope, MAX_ENVELOPE, Verified};
 use compliance_protocol::name::{BootId, Id};
 use compliance_protocol::trust::{Trust, TrustError};
 use compliance_signing::{PrivateKey, PrivateKeyError};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use zeroize::Zeroizing;
 
 use crate::capture::Whose;
@@ -111,14 +114,25 @@ pub enum LoadError {
 
 /// Makes sure that no other executor runs with this data directory, for as long as the file is open: each
 /// would take what the other is doing for what a crash interrupted.
+///
+/// The lock is one of fcntl(2), which a process does not share with its children: one that was just forked when
+/// its executor was killed would hold a lock of flock(2) for a moment longer, and keep the next executor out.
 pub fn lock(config: &Config) -> Result<File, LoadError> {
     let path = config.data_dir.join("serve.lock");
     let failed = |source| LoadError::Lock { path: path.clone(), source };
     let file = File::options().create(true).append(true).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LoadError::Running(config.data_dir.clone())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    #[allow(clippy::cast_possible_truncation)] // The kernel's own constants fit its own structure.
+    let whole = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    match fcntl(&file, FcntlArg::F_SETLK(&whole)) {
+        Ok(_) => Ok(file),
+        Err(Errno::EAGAIN | Errno::EACCES) => Err(LoadError::Running(config.data_dir.clone())),
+        Err(errno) => Err(failed(errno.into())),
     }
 }
 

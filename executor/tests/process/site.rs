@@ -186,7 +186,8 @@ impl Site {
 
     /// Starts `serve` and waits until it answers.
     pub(crate) fn serve(&self) -> Running {
-        let child = self.command(&["serve"]).stderr(Stdio::null()).spawn().unwrap();
+        let log = fs::File::create(self.path("serve.log")).unwrap();
+        let child = self.command(&["serve"]).stderr(log).spawn().unwrap();
         let running = Running(child);
         let answer = within_patience(|| {
             let mut courier = Courier::try_connect(&self.path("socket")).ok()?;
