@@ -43,6 +43,16 @@ let
     };
   };
 
+  broken = {
+    systemd.services.broken = {
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig = {
+        ExecStartPre = lib.getExe' pkgs.coreutils "false";
+        ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
+      };
+    };
+  };
+
   systems = {
     next = restarted "next";
     slow1 = slow "slow1";
@@ -50,14 +60,14 @@ let
     slow3 = slow "slow3";
     slow4 = slow "slow4";
     refuses.system.preSwitchChecks.refuses = "exit 1";
-    broken.systemd.services.broken = {
-      wantedBy = [ "multi-user.target" ];
-      serviceConfig = {
-        ExecStartPre = lib.getExe' pkgs.coreutils "false";
-        ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
-      };
+    inherit broken offline;
+    # Another command line of the kernel has to be booted, as another kernel has.
+    kernel.boot.kernelParams = [ "scenario=1" ];
+    cut-kernel.boot.kernelParams = [ "scenario=2" ];
+    sick-kernel = {
+      imports = [ broken ];
+      boot.kernelParams = [ "scenario=3" ];
     };
-    inherit offline;
     dead = {
       imports = [ offline ];
       systemd.services.compliance-executor.serviceConfig.ExecStart = lib.mkForce (
