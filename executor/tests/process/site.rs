@@ -234,6 +234,9 @@ impl Site {
     pub(crate) fn issue_action(&mut self, action: &Value) -> OrderForm {
         let sequence = self.last.as_ref().map_or(1, |last| last.sequence() + 1);
         let form = OrderForm::new(sequence, action).issued(compliance_clock::wall());
+        // A system that has to be booted takes two restarts at most.
+        let takes_long = action["type"] == "activate_system";
+        let form = if takes_long { form.with("max_runtime_s", 7200) } else { form };
         let form = self.last.iter().fold(form, OrderForm::after);
         self.plane.issue(form.clone());
         self.last = Some(form.clone());
