@@ -41,17 +41,26 @@ let
     if config.networking.nftables.enable then "nftables.service" else "firewall.service"
   );
 
+  # From 26.11 on it stands elsewhere.
+  inherit (config.services) journald;
+  storage =
+    if journald ? settings then journald.settings.Journal.Storage or "persistent" else journald.storage;
+
+  # What does not apply expects nothing.
+  meant = said: if said ? not_applicable then { inherit (said) not_applicable; } else said;
   # What is empty was not said by anybody, and is for the one who signs.
-  sections = lib.filterAttrs (_: said: said != { }) {
-    inherit (cfg.baseline)
-      patching
-      services
-      backups
-      firewall
-      logging
-      encryption
-      ;
-  };
+  sections = lib.filterAttrs (_: said: said != { } && said != { jobs = [ ]; }) (
+    lib.mapAttrs (_: meant) {
+      inherit (cfg.baseline)
+        patching
+        services
+        backups
+        firewall
+        logging
+        encryption
+        ;
+    }
+  );
   missing = lib.filter (check: !(sections ? ${check})) [
     "patching"
     "services"
@@ -116,7 +125,7 @@ in
         max_reboot_pending_d = lib.mkDefault 7;
       };
       services.units = map (unit: { inherit unit; }) units;
-      logging.persistent = lib.mkDefault (config.services.journald.storage == "persistent");
+      logging.persistent = lib.mkDefault (storage == "persistent");
       encryption = lib.mkIf (encrypted != [ ]) { mounts = encrypted; };
     };
 

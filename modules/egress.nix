@@ -144,6 +144,11 @@ in
       after = [ "compliance-egress.service" ];
     };
 
+    # The same user asks for a certificate.
+    systemd.services.compliance-renew = lib.mkIf cfg.tls.renew {
+      requires = [ "compliance-egress.service" ];
+    };
+
     systemd.services.compliance-egress = unit // {
       description = "Egress table of the compliance agent";
       after = [ "nftables.service" ];

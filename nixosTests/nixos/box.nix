@@ -8,17 +8,13 @@
   ...
 }:
 let
-  # The box with one difference. Its own list of systems is empty, or it would never end.
+  # The box with one difference. It has no systems of its own, or it would never end.
   system =
     module:
     (extendModules {
       modules = [
         module
-        {
-          environment.etc = lib.mkForce (
-            removeAttrs config.environment.etc (map etc (lib.attrNames systems))
-          );
-        }
+        { scenarios.variant = true; }
       ];
     }).config.system.build.toplevel;
   etc = name: "scenarios/systems/${name}";
@@ -59,7 +55,7 @@ let
     slow2 = slow "slow2";
     slow3 = slow "slow3";
     slow4 = slow "slow4";
-    refuses.system.preSwitchChecks.refuses = "exit 1";
+    refuses.system.activationScripts.refuses = "exit 1";
     inherit broken offline;
     # Another command line of the kernel has to be booted, as another kernel has.
     kernel.boot.kernelParams = [ "scenario=1" ];
@@ -79,32 +75,41 @@ let
   backup = pkgs.writeShellScript "backup" (builtins.readFile ../debian/image/etc/scenarios/backup);
 in
 {
-  virtualisation = {
-    useBootLoader = true;
-    useEFIBoot = true;
-    emptyDiskImages = [ 64 ];
-  };
-  boot.loader.systemd-boot.enable = true;
-  networking.nftables.enable = true;
-  networking.firewall.enable = true;
-  environment.systemPackages = [
-    pkgs.cryptsetup
-    pkgs.netcat-openbsd
-    pkgs.nftables
-  ];
+  options.scenarios.variant = lib.mkEnableOption "being a system that the box is switched to";
 
-  systemd.services.scenario = {
-    wantedBy = [ "multi-user.target" ];
-    serviceConfig.ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
-  };
-  systemd.services.backup-records.serviceConfig = {
-    Type = "oneshot";
-    ExecStart = backup;
-  };
-  systemd.tmpfiles.rules = [ "d /var/backup 0755 root root -" ];
+  config = {
+    virtualisation = {
+      useBootLoader = true;
+      useEFIBoot = true;
+      emptyDiskImages = [ 64 ];
+    };
+    boot.loader.systemd-boot.enable = true;
+    networking.nftables.enable = true;
+    networking.firewall.enable = true;
+    environment.systemPackages = [
+      pkgs.cryptsetup
+      pkgs.netcat-openbsd
+      pkgs.nftables
+    ];
 
-  environment.etc = {
-    ${etc "box"}.source = "/run/current-system";
-  }
-  // lib.mapAttrs' (name: module: lib.nameValuePair (etc name) { source = system module; }) systems;
+    systemd.services.scenario = {
+      wantedBy = [ "multi-user.target" ];
+      serviceConfig.ExecStart = "${lib.getExe' pkgs.coreutils "sleep"} infinity";
+    };
+    systemd.services.backup-records.serviceConfig = {
+      Type = "oneshot";
+      ExecStart = backup;
+    };
+    systemd.tmpfiles.rules = [ "d /var/backup 0755 root root -" ];
+
+    # Test machines leave it out.
+    system.switch.enable = true;
+
+    environment.etc = lib.mkIf (!config.scenarios.variant) (
+      {
+        ${etc "box"}.source = "/run/current-system";
+      }
+      // lib.mapAttrs' (name: module: lib.nameValuePair (etc name) { source = system module; }) systems
+    );
+  };
 }

@@ -30,7 +30,9 @@ with subtest("Without the resolver the agent lives on, and the egress is as it w
     # Twice, since one failure changes nothing.
     box.execute("systemctl start compliance-egress-refresh.service; systemctl start compliance-egress-refresh.service")
     assert allowed() == [ADDRESS], allowed()
-    box.fail(f"{AS_AGENT} nc -z -w 2 {ADDRESS} 22")
+    mcp.succeed("systemd-run --unit=elsewhere nc -l -k 9999")
+    box.wait_until_succeeds(f"nc -z -w 2 {ADDRESS} 9999", timeout=10)
+    box.fail(f"{AS_AGENT} nc -z -w 2 {ADDRESS} 9999")
     assert process("compliance-agent") == was
     told = json.loads(box.execute(agent("status --json"))[1])
     assert told["polls"]["last_failure"]["cause"] == "dns", told["polls"]

@@ -29,7 +29,7 @@ def power_cut_when(system, condition):
         "systemd-run --unit=watcher --collect bash /run/watch",
     )
     sequence = activate(system, version)
-    box.wait_for_file("/run/stopped", timeout=SOON)
+    box.wait_for_file("/run/stopped", timeout=180)
     return sequence
 
 
