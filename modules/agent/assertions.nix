@@ -18,6 +18,23 @@ let
     message = "${option "${group}.keyFile"} is ${toString cfg.${group}.keyFile}, in the Nix store, which everybody on the machine can read: write the path where the key lies on the appliance, as a string, such as \"/run/secrets/compliance/${name}.key\".";
   };
 
+  # As nft takes them: a name, a zone or a comment would keep the whole table from being loaded.
+  isAddress =
+    text:
+    builtins.match "([0-9]{1,3}\\.){3}[0-9]{1,3}" text != null
+    || builtins.match "[0-9a-fA-F]*:[0-9a-fA-F:.]*" text != null;
+  addresses =
+    which:
+    let
+      others = lib.filter (text: !isAddress text) cfg.egress.${which};
+    in
+    {
+      assertion = cfg.egress.enable -> others == [ ];
+      message = "${option "egress.${which}"} has ${
+        lib.concatMapStringsSep ", " builtins.toJSON others
+      }: write addresses, such as \"192.0.2.53\" or \"2001:db8::53\", without a name, a zone or a port.";
+    };
+
   windows = lib.concatMap (
     window:
     let
@@ -36,6 +53,8 @@ in
     assertions = [
       (name "tenant")
       (name "site")
+      (addresses "resolvers")
+      (addresses "timeServers")
       (secret "tls" "tls")
       (secret "evidence" "evidence")
       {

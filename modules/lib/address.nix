@@ -8,7 +8,7 @@ let
   port = builtins.elemAt parts 2;
   isSix = lib.hasPrefix "[" named;
 in
-if parts == null then
+if parts == null || (port != null && lib.toInt port > 65535) then
   null
 else
   {

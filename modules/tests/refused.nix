@@ -68,6 +68,18 @@ in
     };
     says = "a scripted initrd that asks for a passphrase waits for ever";
   };
+  name-of-a-time-server = {
+    module = appliance { egress.timeServers = [ "pool.ntp.org" ]; };
+    says = "egress.timeServers has \"pool.ntp.org\": write addresses";
+  };
+  zone-of-a-resolver = {
+    module = appliance { egress.resolvers = [ "fe80::1%eth0" ]; };
+    says = "egress.resolvers has \"fe80::1%eth0\": write addresses";
+  };
+  port-that-is-none = {
+    module = forced [ "url" "mcp" ] "https://mcp.example:99999";
+    says = "write https://HOST or https://HOST:PORT";
+  };
   wrong-type = {
     module = appliance { roundIntervalMs = "15 s"; };
     says = "`services.compliance-agent.roundIntervalMs' is not of type";
