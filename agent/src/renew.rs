@@ -56,6 +56,11 @@ pub enum RenewError {
         /// What it says, shortened.
         detail: String,
     },
+    /// What it sent is of no use, or a trap.
+    #[error(
+        "the control plane sent a certificate that is not put in place: {0}; the one in use stays. Ask the operator who answered with `compliancectl site renew`"
+    )]
+    Foreign(#[source] IdentityError),
     /// The new certificate cannot be written.
     #[error("cannot write the new certificate to {path}: {source}")]
     Write {
@@ -82,13 +87,12 @@ pub async fn renew(config: &Config, request: &Path, into: &Path) -> Result<Renew
         204 => Ok(Renewed::NotDue),
         202 => Ok(Renewed::Pending),
         200 => {
-            // What cannot be used with our key is not put in place of what can.
             // Whoever owns the control plane must not be able to lock us out: what is put in place of the old
             // one is of the same authority, for our key, and good for longer than what it replaces.
             let new = Identity::from_pem(&read(&tls.ca)?, &answer.body, &read(&tls.key)?)?;
             let now = compliance_clock::wall();
-            new.would_be_taken(now)?;
-            new.would_be_taken(now.plus(GOOD_FOR))?;
+            new.would_be_taken(now).map_err(RenewError::Foreign)?;
+            new.would_be_taken(now.plus(GOOD_FOR)).map_err(RenewError::Foreign)?;
             Client::new(new, || None, Limits::default())?;
             files::replace(into, &answer.body, 0o644)
                 .map_err(|source| RenewError::Write { path: into.to_owned(), source })?;

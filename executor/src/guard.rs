@@ -9,8 +9,10 @@ use std::io::{Error, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::undo::Undoing;
 use compliance_daemon::files;
+use compliance_protocol::name::StorePath;
+
+use crate::undo::Undoing;
 
 /// The unit that takes it up.
 pub const UNIT: &str = "compliance-trial.service";
@@ -59,6 +61,12 @@ impl Guard {
         Ok(Some(Self { order, after_s }))
     }
 
+    /// Whether this boot is the one that it guards: the power may have failed before that, and what runs then was
+    /// not booted on trial. What cannot be seen may be it.
+    pub fn is_for(&self, booted: Option<&StorePath>) -> bool {
+        booted.is_none_or(|booted| *booted == self.order.next)
+    }
+
     /// How long it waits.
     pub fn after(&self) -> Duration {
         Duration::from_secs(self.after_s.into())
@@ -90,6 +98,8 @@ mod tests {
             folder: "/run/compliance".parse().unwrap(),
         };
         let guard = Guard { order, after_s: 1800 };
+        assert!(guard.is_for(Some(&guard.order.next)) && guard.is_for(None));
+        assert!(!guard.is_for(Some(&guard.order.before)));
         assert_eq!(Guard::take(&place).unwrap(), None);
         guard.leave(&place).unwrap();
         assert_eq!(Guard::take(&place).unwrap(), Some(guard.clone()));

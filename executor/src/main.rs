@@ -159,6 +159,8 @@ fn guard_trial_boot(arguments: &[String]) -> Result<ExitCode> {
     let _log = log::start("compliance-executor", log::Level::default(), log::Format::default());
     let [place] = arguments else { bail!("guard needs the FILE that was left for a trial boot") };
     let guard = guard::Guard::take(Path::new(place)).context("the guard of a trial boot")?;
+    let booted = undo::system_at(&LinuxHost::default(), "/run/booted-system");
+    let guard = guard.filter(|guard| guard.is_for(booted.as_ref()));
     Ok(guard.map_or(ExitCode::SUCCESS, |guard| undo_after(guard.after(), &guard.order)))
 }
 

@@ -186,8 +186,12 @@ fn restart(order: &Undoing, host: &dyn Host, wait: &mut dyn FnMut(Duration)) -> 
 }
 
 fn running_system(host: &dyn Host) -> Option<StorePath> {
-    let link = "/run/current-system".parse().ok()?;
-    host.resolve(&link).ok()?.as_str().parse().ok()
+    system_at(host, "/run/current-system")
+}
+
+/// The system that the link at `path` leads to.
+pub fn system_at(host: &dyn Host, path: &str) -> Option<StorePath> {
+    host.resolve(&path.parse().ok()?).ok()?.as_str().parse().ok()
 }
 
 /// Which way a switch goes.

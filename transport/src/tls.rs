@@ -47,6 +47,9 @@ pub enum IdentityError {
     /// No key to prove it with.
     #[error("the private key's PEM cannot be used: {0}; it must hold one PKCS#8 PRIVATE KEY")]
     Key(String),
+    /// Servers of the authority would refuse it.
+    #[error("a server of this authority would not take the certificate: {0}")]
+    NotTaken(String),
     /// The key and the certificate are not of one pair, or not of a kind that TLS 1.3 signs with.
     #[error("the client certificate and the private key cannot be used together: {0}")]
     Pair(String),
@@ -85,7 +88,7 @@ impl Identity {
 impl Identity {
     /// Whether a server of the same authority would take this certificate at `at`, as it would judge it.
     pub fn would_be_taken(&self, at: Timestamp) -> Result<(), IdentityError> {
-        let refused = |why: String| IdentityError::Certificate(why);
+        let refused = |why: String| IdentityError::NotTaken(why);
         let [certificate, chain @ ..] = &self.chain[..] else {
             return Err(refused("there is none".to_owned()));
         };
