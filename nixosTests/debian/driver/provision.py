@@ -34,7 +34,9 @@ for role in box:debian/box mcp:mcp; do
     rm -r rendered
 done
 units=$(nix-store --add units)
-systems="(import ./systems { programs = \"$programs\"; units = \"$units\"; })"
+systems="(let at = builtins.storePath; in import ./systems {
+    programs = at \"$programs\"; box = [ \"\${at \"$units\"}/box\" ./systems/units ]; mcp = [ \"\${at \"$units\"}/mcp\" ];
+})"
 for name in $(nix-instantiate --eval --strict --expr "toString (builtins.attrNames $systems)" | tr -d '"'); do
     nix-build --quiet --out-link /etc/scenarios/systems/$name --expr "$systems.$name" >/dev/null
 done

@@ -1,7 +1,11 @@
-# Systems as NixOS lays them out, as far as an activation can tell, without nixpkgs: programs and units as given,
-# and a few lines of shell as switch-to-configuration. The other systems are the box's with one difference each;
-# ../../systems.nix makes the same of NixOS.
-{ programs, units }:
+# Systems as NixOS lays them out, as far as an activation can tell, without nixpkgs: programs and folders of units as
+# given, and a few lines of shell as switch-to-configuration. The other systems are the box's with one difference
+# each; ../../systems.nix makes the same of NixOS.
+{
+  programs,
+  box,
+  mcp ? [ ],
+}:
 let
   system =
     name:
@@ -16,8 +20,8 @@ let
       builder = "/bin/bash";
       args = [ ./build.sh ];
       title = name;
-      programs = builtins.storePath programs;
-      units = [ "${builtins.storePath units}/${role}" ] ++ (if role == "box" then [ ./units ] else [ ]);
+      inherit programs;
+      units = { inherit box mcp; }.${role};
       switch = ./switch-to-configuration.sh;
       inherit kind role;
       # A file of its own, as the kernel is on NixOS: systems that share it have the same link.
