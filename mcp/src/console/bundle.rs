@@ -12,8 +12,9 @@ use compliance_protocol::json;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::Failure;
+use super::page::{Layout, Viewer, render};
 use super::view::{self, Mark, When};
-use super::{Failure, Viewer, render};
 use crate::app::App;
 use crate::body::Params;
 use crate::operator::evidence::with_receipt;
@@ -24,7 +25,7 @@ use crate::store::StoreError;
 #[derive(Template)]
 #[template(path = "bundle.html")]
 struct Page {
-    viewer: String,
+    layout: Layout,
     bundle: Bundle,
     sha256: Digest,
     stem: String,
@@ -57,7 +58,7 @@ struct Gate {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    Viewer(viewer): Viewer,
+    viewer: Viewer,
     Params((site, ledger_id, sequence)): Params<(String, String, u64)>,
 ) -> Result<Response, Failure> {
     let name = site_name(&site)?;
@@ -69,7 +70,7 @@ pub(super) async fn page(
         .map_err(|_| StoreError::Damaged("a stored bundle cannot be read"))?;
     let now = app.now();
     Ok(render(&Page {
-        viewer: viewer.to_string(),
+        layout: viewer.layout,
         sha256: row.sha256,
         stem: bundle.file_stem(),
         folder: format!("/sites/{}/evidence/{}/{}", row.site, row.ledger_id, row.sequence),

@@ -6,15 +6,16 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 
+use super::Failure;
+use super::page::{Layout, Viewer, render};
 use super::view::{self, Mark, When};
-use super::{Failure, Viewer, render};
 use crate::app::App;
 use crate::fleet::{self, SiteSummary};
 
 #[derive(Template)]
 #[template(path = "fleet.html")]
 struct Page {
-    viewer: String,
+    layout: Layout,
     tenant: String,
     sites: Vec<Row>,
 }
@@ -29,10 +30,7 @@ struct Row {
     gaps: usize,
 }
 
-pub(super) async fn page(
-    State(app): State<Arc<App>>,
-    Viewer(viewer): Viewer,
-) -> Result<Response, Failure> {
+pub(super) async fn page(State(app): State<Arc<App>>, viewer: Viewer) -> Result<Response, Failure> {
     let sites = app.blocking(|app| Ok(app.store.read(|view| fleet::all(app, view))?)).await?;
     let now = app.now();
     let row = |site: SiteSummary| Row {
@@ -47,6 +45,6 @@ pub(super) async fn page(
         gaps: site.gaps.len(),
     };
     let sites = sites.into_iter().map(row).collect();
-    let (viewer, tenant) = (viewer.to_string(), app.tenant.to_string());
-    Ok(render(&Page { viewer, tenant, sites }))
+    let tenant = app.tenant.to_string();
+    Ok(render(&Page { layout: viewer.layout, tenant, sites }))
 }

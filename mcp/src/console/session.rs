@@ -60,6 +60,11 @@ impl Sessions {
         (now < *ends).then(|| operator.clone())
     }
 
+    /// Ends a session.
+    pub(super) fn leave(&self, secret: &str) {
+        self.tables().sessions.remove(&Digest::of(secret.as_bytes()));
+    }
+
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,8 +9,9 @@ use axum::response::Response;
 use compliance_protocol::time::Timestamp;
 use serde::Deserialize;
 
+use super::Failure;
+use super::page::{Layout, Viewer, render};
 use super::view::{self, Mark, When};
-use super::{Failure, Viewer, render};
 use crate::app::App;
 use crate::body::{self, Params};
 use crate::fleet::{self, SiteSummary};
@@ -25,7 +26,7 @@ const ORDERS: u32 = 50;
 #[derive(Template)]
 #[template(path = "site.html")]
 struct Page {
-    viewer: String,
+    layout: Layout,
     site: SiteSummary,
     worst: Mark,
     seen: Option<When>,
@@ -67,7 +68,7 @@ struct Query {
 
 pub(super) async fn page(
     State(app): State<Arc<App>>,
-    Viewer(viewer): Viewer,
+    viewer: Viewer,
     Params(site): Params<String>,
     uri: Uri,
 ) -> Result<Response, Failure> {
@@ -83,11 +84,11 @@ pub(super) async fn page(
             })
         })
         .await?;
-    Ok(render(&assemble(viewer.to_string(), site, orders, evidence, app.now())))
+    Ok(render(&assemble(viewer.layout, site, orders, evidence, app.now())))
 }
 
 fn assemble(
-    viewer: String,
+    layout: Layout,
     site: SiteSummary,
     orders: Vec<OrderRow>,
     mut evidence: Vec<EvidenceRow>,
@@ -97,7 +98,7 @@ fn assemble(
     let more = evidence.len() > shown;
     evidence.truncate(shown);
     Page {
-        viewer,
+        layout,
         worst: view::state(view::worst(fleet::expected(&site).map(|(_, state)| state))),
         seen: site.last_seen.map(|at| view::when(at, now)),
         head: site.last_head_at.map(|at| view::when(at, now)),
