@@ -4,6 +4,7 @@
 //! and baselines, and a page of [scenarios](scenario), which do to a site what a clinic, an operator or an attacker
 //! might, and watch what becomes of it.
 
+mod broker;
 mod enrol;
 mod front;
 mod hand;
@@ -43,6 +44,9 @@ struct Arguments {
     /// The folder with one folder for each site, which the site has as well.
     #[arg(long, default_value = "/sites")]
     sites: PathBuf,
+    /// Where what NATS and its carrier need is put.
+    #[arg(long, default_value = "/var/lib/broker")]
+    broker: PathBuf,
     /// How a browser reaches port 8080.
     #[arg(long, default_value = "http://localhost:8080")]
     public_url: String,
@@ -64,6 +68,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     tracing::warn!("{BANNER}");
     let plane = Plane::open(&arguments.dir, &random())?;
     let config = plane.config(&arguments.public_url)?;
+    broker::make(&arguments.broker, &plane.path("mcp/offline"))?;
     let operator = Arc::new(Operator::new(plane)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

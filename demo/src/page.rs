@@ -8,8 +8,9 @@ use axum::{Form, Router};
 use compliance_mcp::console::{Failure, Page, Viewer, asset};
 use compliance_mcp::problem::Problem;
 use compliance_mcp::store::EvidenceRow;
-use compliance_protocol::evidence::Bundle;
-use serde::Deserialize;
+use compliance_protocol::evidence::{ActionRecord, Bundle};
+use compliance_protocol::gate::Gate;
+use serde::{Deserialize, Serialize};
 
 use crate::run::{self, Run, Runs, Step};
 use crate::scenario::{self, Deed, SITE, Scenario, Who};
@@ -127,7 +128,7 @@ struct RunPage {
 
 enum Shown {
     Done { at: String, what: String, script: Option<&'static str> },
-    Evidence { at: String, row: Box<EvidenceRow>, bundle: Box<Bundle>, link: String, gates: Vec<String> },
+    Evidence { at: String, row: Box<EvidenceRow>, bundle: Box<Bundle>, link: String, gates: Vec<String>, actions: Vec<String> },
 }
 
 /// How the last bundle is verified without us.
@@ -176,17 +177,26 @@ fn shown(step: &Step) -> Shown {
             at: clock(&row.received_at.to_string()),
             link: link(row),
             gates: bundle.gates.iter().map(gate).collect(),
+            actions: bundle.actions.iter().map(action).collect(),
             row: row.clone(),
             bundle: bundle.clone(),
         },
     }
 }
 
-fn gate(gate: &compliance_protocol::gate::Gate) -> String {
-    let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let of = |value| serde_json::to_value(value).map(word).unwrap_or_default();
-    let state = serde_json::to_value(gate.state).map(word).unwrap_or_default();
-    format!("{} {state}: {}", of(gate.gate), gate.why)
+fn gate(gate: &Gate) -> String {
+    format!("{} {}: {}", code(&gate.gate), code(&gate.state), gate.why)
+}
+
+fn action(action: &ActionRecord) -> String {
+    let ActionRecord { name, target, result, duration_ms, .. } = action;
+    format!("{name} {target}: {}, {duration_ms} ms", code(result))
+}
+
+/// As the bundle writes it.
+fn code(value: &impl Serialize) -> String {
+    let written = serde_json::to_value(value).ok();
+    written.as_ref().and_then(|value| value.as_str()).unwrap_or_default().to_owned()
 }
 
 /// The time of day of an RFC 3339 time.

@@ -37,8 +37,6 @@ pub(crate) struct Run {
     pub(crate) number: usize,
     /// Which one.
     pub(crate) scenario: &'static Scenario,
-    /// When it began.
-    pub(crate) began: Timestamp,
     /// How it stands.
     pub(crate) state: State,
     /// What happened, in order.
@@ -96,11 +94,10 @@ impl Runs {
             return Err(Problem::conflict("playing", detail));
         }
         let number = runs.last().map_or(1, |last| last.number + 1);
-        let began = self.0.app.now();
         let kept = runs.len().saturating_sub(MOST - 1);
         runs.drain(..kept);
         let (state, steps) = (State::Playing, Vec::new());
-        runs.push(Run { number, scenario, began, state, steps, site: None });
+        runs.push(Run { number, scenario, state, steps, site: None });
         drop(runs);
         tokio::spawn(play::play(self.clone(), number, scenario, seconds));
         Ok(number)
@@ -114,11 +111,6 @@ impl Runs {
     /// The newest run of a scenario.
     pub(crate) fn newest_of(&self, scenario: &Scenario) -> Option<Run> {
         self.runs().iter().rev().find(|run| run.scenario.id == scenario.id).cloned()
-    }
-
-    /// The control plane.
-    pub(crate) fn app(&self) -> &Arc<App> {
-        &self.0.app
     }
 
     fn change(&self, number: usize, change: impl FnOnce(&mut Run)) {
