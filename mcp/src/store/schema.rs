@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::StoreError;
 
 /// The schema that this release writes; `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Sets the connection up for writing, and makes the tables of a new file.
+/// Sets the connection up for writing, makes the tables of a new file, and adds what an older one lacks.
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -20,14 +20,17 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(128);
     let found: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).optional()?.unwrap_or(0);
-    match found {
-        0 => Ok(connection.execute_batch(TABLES)?),
-        VERSION => Ok(()),
-        _ => Err(StoreError::Newer { found, known: VERSION }),
-    }
+    // Each step is a transaction that ends with the version it made: one that is cut off begins again.
+    let steps: &[&str] = match found {
+        0 => &[TABLES, OUTBOX],
+        1 => &[OUTBOX],
+        VERSION => &[],
+        _ => return Err(StoreError::Newer { found, known: VERSION }),
+    };
+    steps.iter().try_for_each(|step| Ok(connection.execute_batch(step)?))
 }
 
-/// Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
+/// Version 1. Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
 const TABLES: &str = "
 BEGIN;
 
@@ -151,5 +154,56 @@ CREATE TABLE certificates (
 ) STRICT;
 
 PRAGMA user_version = 1;
+COMMIT;
+";
+
+/// Version 2: what happened, in the order of commits, for those who carry it elsewhere. An event only points at
+/// what it is about, which stays, so that events can stay as well. The triggers write it whichever code stores
+/// a bundle or changes an order.
+const OUTBOX: &str = "
+BEGIN;
+
+-- When the order was withdrawn, or its outcome recorded.
+ALTER TABLE orders ADD COLUMN changed_at INTEGER;
+
+CREATE TABLE events (
+    event    INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL CHECK (kind IN ('evidence', 'alert', 'order')),
+    leaf     INTEGER REFERENCES evidence,
+    site     INTEGER,
+    epoch    INTEGER,
+    sequence INTEGER,
+    state    TEXT,
+    outcome  TEXT,
+    at       INTEGER,
+    FOREIGN KEY (site, epoch, sequence) REFERENCES orders
+) STRICT;
+CREATE TRIGGER events_are_kept BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+
+CREATE TRIGGER evidence_is_an_event AFTER INSERT ON evidence BEGIN
+    INSERT INTO events (kind, leaf) VALUES ('evidence', new.leaf);
+    INSERT INTO events (kind, leaf) SELECT 'alert', new.leaf
+        WHERE new.outcome IN ('alert', 'failed', 'reverted', 'rejected');
+END;
+CREATE TRIGGER a_new_order_is_an_event AFTER INSERT ON orders BEGIN
+    INSERT INTO events (kind, site, epoch, sequence, state, outcome, at)
+        VALUES ('order', new.site, new.epoch, new.sequence, new.state, new.outcome, new.pushed_at);
+END;
+CREATE TRIGGER a_changed_order_is_an_event AFTER UPDATE OF state, outcome ON orders
+    WHEN new.state IS NOT old.state OR new.outcome IS NOT old.outcome BEGIN
+    INSERT INTO events (kind, site, epoch, sequence, state, outcome, at)
+        VALUES ('order', new.site, new.epoch, new.sequence, new.state, new.outcome, new.changed_at);
+END;
+
+-- How far each carrier has brought events to where they go.
+CREATE TABLE carriers (
+    name         TEXT PRIMARY KEY,
+    acknowledged INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 2;
 COMMIT;
 ";
