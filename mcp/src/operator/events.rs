@@ -44,12 +44,12 @@ struct Page {
 
 #[derive(Serialize)]
 struct Events {
-    events: Vec<Message>,
+    events: Vec<Outgoing>,
 }
 
 /// An event as it leaves.
 #[derive(Serialize)]
-struct Message {
+struct Outgoing {
     event: u64,
     kind: EventKind,
     message_id: Digest,
@@ -88,7 +88,7 @@ fn read(
     view: &View<'_>,
     carrier: &Operator,
     page: Page,
-) -> Result<Vec<Message>, Problem> {
+) -> Result<Vec<Outgoing>, Problem> {
     let after = page.after.map_or_else(|| view.acknowledged(carrier), Ok)?;
     let limit = page.limit.unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT);
     let events = view.events(after, limit)?;
@@ -123,10 +123,10 @@ async fn acknowledge(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn message(event: Event, tenant: &Tenant) -> Message {
+fn message(event: Event, tenant: &Tenant) -> Outgoing {
     let Event { number, kind, of } = event;
     let message_id = message_id(kind, &of);
-    Message { event: number, kind, message_id, tenant: tenant.clone(), of: short(of) }
+    Outgoing { event: number, kind, message_id, tenant: tenant.clone(), of: short(of) }
 }
 
 /// Names what happened: the same again has the same id, and nothing else has.

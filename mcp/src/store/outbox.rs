@@ -61,6 +61,7 @@ pub struct OrderChange {
 }
 
 /// A row: where to look.
+#[derive(Clone, Copy)]
 enum Pointer {
     Bundle {
         kind: EventKind,
