@@ -207,3 +207,96 @@ CREATE TABLE carriers (
 PRAGMA user_version = 2;
 COMMIT;
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database as version 1 left it: a site with one order that is open, and one bundle.
+    fn version_1() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO sites VALUES (1, 'clinic-a', 1, 1, 0, NULL, NULL);
+                 INSERT INTO orders VALUES (1, 1, 1, 'id', x'00', x'00', 'reboot', 'now', 0, 0, 0, 'open', NULL, NULL);
+                 INSERT INTO ledgers VALUES (1, 1, 1, 'ledger', 1, 1, x'00', 0);",
+            )
+            .unwrap();
+        store_bundle(&connection, 0, "alert");
+        connection
+    }
+
+    fn store_bundle(connection: &Connection, leaf: i64, outcome: &str) {
+        let sql = "INSERT INTO evidence VALUES (?1, 1, 1, ?1 + 1, x'00', NULL, 'id', ?2, NULL, 'r', 'd', 0, 0,
+                       NULL, NULL, NULL, x'00', x'00', x'00')";
+        connection.execute(sql, (leaf, outcome)).unwrap();
+    }
+
+    fn events(
+        connection: &Connection,
+    ) -> Vec<(i64, String, Option<i64>, Option<String>, Option<i64>)> {
+        let sql = "SELECT event, kind, leaf, state, at FROM events ORDER BY event";
+        let mut statement = connection.prepare(sql).unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        };
+        statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    fn version(connection: &Connection) -> i64 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_database_of_version_1_is_migrated_and_what_happens_from_then_on_is_an_event() {
+        let connection = version_1();
+        assert_eq!(version(&connection), 1);
+        prepare(&connection).unwrap();
+        assert_eq!(version(&connection), VERSION);
+        assert_eq!(events(&connection), []);
+        store_bundle(&connection, 1, "reverted");
+        connection.execute("UPDATE orders SET state = 'withdrawn', changed_at = 7", []).unwrap();
+        connection.execute("UPDATE orders SET state = 'withdrawn', changed_at = 8", []).unwrap();
+        let word = |word: &str| Some(word.to_owned());
+        let expected = [
+            (1, "evidence".to_owned(), Some(1), None, None),
+            (2, "alert".to_owned(), Some(1), None, None),
+            (3, "order".to_owned(), None, word("withdrawn"), Some(7)),
+        ];
+        assert_eq!(events(&connection), expected);
+        let kept: i64 =
+            connection.query_row("SELECT count(*) FROM evidence", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 2);
+        // Opened once more, it is left as it is.
+        prepare(&connection).unwrap();
+        assert_eq!(events(&connection), expected);
+    }
+
+    #[test]
+    fn a_migration_that_is_cut_off_leaves_version_1_and_begins_again() {
+        let connection = version_1();
+        let half = OUTBOX.split_once("CREATE TABLE carriers").unwrap().0;
+        connection.execute_batch(half).unwrap();
+        connection.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(version(&connection), 1);
+        prepare(&connection).unwrap();
+        assert_eq!(version(&connection), VERSION);
+    }
+
+    #[test]
+    fn a_database_of_a_newer_release_is_left_alone() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(prepare(&connection), Err(StoreError::Newer { .. })));
+    }
+
+    #[test]
+    fn events_are_neither_changed_nor_deleted() {
+        let connection = version_1();
+        prepare(&connection).unwrap();
+        store_bundle(&connection, 1, "success");
+        assert!(connection.execute("DELETE FROM events", []).is_err());
+        assert!(connection.execute("UPDATE events SET kind = 'alert'", []).is_err());
+    }
+}
