@@ -207,9 +207,9 @@ mod tests {
     fn a_stream_that_would_lose_or_double_events_is_not_used_and_what_we_make_is() {
         let made = stream(&nats());
         check(&made, &nats()).unwrap();
-        let longer = StreamConfig { duplicate_window: Duration::from_secs(7200), ..made.clone() };
+        let longer = StreamConfig { duplicate_window: Duration::from_hours(2), ..made.clone() };
         check(&longer, &nats()).unwrap();
-        let window = Duration::from_secs(120);
+        let window = Duration::from_mins(2);
         let subjects = vec!["compliance.acme.>".to_owned()];
         for (said, unfit) in [
             (

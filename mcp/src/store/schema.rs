@@ -233,9 +233,10 @@ mod tests {
         connection.execute(sql, (leaf, outcome)).unwrap();
     }
 
-    fn events(
-        connection: &Connection,
-    ) -> Vec<(i64, String, Option<i64>, Option<String>, Option<i64>)> {
+    /// Number, kind, leaf, state and time of each event.
+    type Row = (i64, String, Option<i64>, Option<String>, Option<i64>);
+
+    fn events(connection: &Connection) -> Vec<Row> {
         let sql = "SELECT event, kind, leaf, state, at FROM events ORDER BY event";
         let mut statement = connection.prepare(sql).unwrap();
         let row = |row: &rusqlite::Row<'_>| {

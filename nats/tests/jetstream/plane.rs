@@ -19,7 +19,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::bundles::{Ledger, evidence_key, now, tenant};
-use crate::server::PATIENCE;
+use crate::server::{PATIENCE, quoted};
 
 pub struct Plane {
     folder: tempfile::TempDir,
@@ -71,9 +71,9 @@ impl Plane {
     /// The configuration of a carrier with these settings of NATS.
     pub fn carrier(&self, nats: &str) -> PathBuf {
         let text = format!(
-            "mcp = \"https://{}\"\nca = {:?}\ncert = \"nats.pem\"\nkey = \"nats.key\"\n[nats]\n{nats}",
+            "mcp = \"https://{}\"\nca = {}\ncert = \"nats.pem\"\nkey = \"nats.key\"\n[nats]\n{nats}",
             self.address("operator"),
-            self.ca()
+            quoted(&self.ca())
         );
         let path = self.folder.path().join(format!("{}.toml", Digest::of(text.as_bytes())));
         std::fs::write(&path, text).unwrap();

@@ -48,8 +48,10 @@ impl Server {
     pub fn start_with_tls(plane: &Plane) -> Self {
         let (cert, key) = plane.server_certificate();
         Self::start_as(format!(
-            "tls {{ cert_file: {cert:?}, key_file: {key:?} }}\n\
-             authorization {{ user: carrier, password: \"correct horse\" }}\n"
+            "tls {{ cert_file: {}, key_file: {} }}\n\
+             authorization {{ user: carrier, password: \"correct horse\" }}\n",
+            quoted(&cert),
+            quoted(&key)
         ))
     }
 
@@ -63,9 +65,10 @@ impl Server {
         let file = self.folder.path().join(format!("password-{}", password.len()));
         std::fs::write(&file, format!("{password}\n")).unwrap();
         format!(
-            "server = \"tls://localhost:{}\"\nca = {:?}\nuser = \"carrier\"\npassword_file = {file:?}\n",
+            "server = \"tls://localhost:{}\"\nca = {}\nuser = \"carrier\"\npassword_file = {}\n",
             self.port,
-            plane.ca()
+            quoted(&plane.ca()),
+            quoted(&file)
         )
     }
 
@@ -135,6 +138,11 @@ impl Drop for Server {
     }
 }
 
+/// A path as NATS's configuration and TOML take it.
+pub fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
 fn command() -> Command {
     let debian = Path::new(DEBIAN).exists();
     Command::new(if debian { DEBIAN } else { "nats-server" })
@@ -147,8 +155,9 @@ fn spawn(folder: &Path, port: u16, config: &str) -> (Child, u16) {
     let _ = std::fs::remove_dir_all(&ports);
     std::fs::create_dir(&ports).unwrap();
     let text = format!(
-        "listen: \"127.0.0.1:{listen}\"\njetstream {{ store_dir: {:?} }}\nports_file_dir: {ports:?}\n{config}",
-        folder.join("store")
+        "listen: \"127.0.0.1:{listen}\"\njetstream {{ store_dir: {} }}\nports_file_dir: {}\n{config}",
+        quoted(&folder.join("store")),
+        quoted(&ports)
     );
     std::fs::write(folder.join("nats.conf"), text).unwrap();
     let log = std::fs::File::create(folder.join("log")).unwrap();
