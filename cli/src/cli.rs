@@ -9,6 +9,7 @@ use crate::demo::DemoArgs;
 use crate::evidence::EvidenceCommand;
 use crate::firewall::FirewallCommand;
 use crate::key::KeyCommand;
+use crate::operator::OperatorCommand;
 use crate::order::OrderCommand;
 use crate::site::SiteCommand;
 use crate::verify::VerifyArgs;
@@ -40,6 +41,9 @@ pub enum Command {
     /// Enrol appliances.
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Certify operators.
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// List the sites that the control plane knows.
     Sites,
     /// Show every site with the state of each check.

@@ -17,6 +17,7 @@ pub mod files;
 pub mod firewall;
 pub mod fleet;
 pub mod key;
+pub mod operator;
 pub mod order;
 pub mod output;
 pub mod site;
@@ -65,6 +66,7 @@ pub async fn run(cli: Cli, now: Timestamp) -> Result<Verdict, Error> {
     let context = Context { output: Output::new(cli.json), now, connection: cli.connection };
     match cli.command {
         Command::Key(command) => key::run(&context, command),
+        Command::Operator(command) => operator::run(&context, command),
         Command::Site(command) => site::run(&context, command).await,
         Command::Sites => site::list(&context).await,
         Command::Fleet => fleet::run(&context).await,

@@ -228,7 +228,8 @@ async fn renew(
     Ok(Verdict::Holds)
 }
 
-fn read_authority(folder: &Path) -> Result<Authority, Error> {
+/// The authority whose certificate and key are in `folder`.
+pub(crate) fn read_authority(folder: &Path) -> Result<Authority, Error> {
     let file = |name: &str| files::text(&folder.join(name));
     Ok(Authority::from_pem(&file("ca.pem")?, &file("ca.key")?)?)
 }

@@ -1,6 +1,7 @@
 //! What operators call, with a client certificate, on a listener of their own. Orders and trust files come
 //! signed; nothing here can make one.
 
+mod events;
 pub(crate) mod evidence;
 mod orders;
 mod sites;
@@ -61,6 +62,7 @@ pub fn routes(shared: Shared) -> Router {
         .merge(sites::routes())
         .merge(orders::routes())
         .merge(evidence::routes())
+        .merge(events::routes())
         .route("/api/v1/links", post(link))
         .route("/api/v1/health", get(health))
         .fallback(problem::no_such_page)

@@ -115,6 +115,7 @@ pub async fn run(
     systemd::stopping();
     tracing::info!("stopping; requests in flight are finished");
     let _ = closing.send(true);
+    app.store.end_waits();
     finish(&app, tasks).await;
     forget(&file)
 }

@@ -8,6 +8,7 @@ mod chain;
 mod evidence;
 mod log;
 mod orders;
+mod outbox;
 mod readers;
 mod row;
 mod schema;
@@ -21,12 +22,14 @@ use std::path::{Path, PathBuf};
 
 use compliance_protocol::digest::Digest;
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 pub use certificates::CertificateRow;
 pub use chain::{Gap, NewBundle, Place};
 pub use evidence::{EvidenceFiles, EvidenceRow};
 pub use log::{LogHead, Nodes};
 pub use orders::{NewOrder, OpenRow, OrderRow, OrderState, Terminal};
+pub use outbox::{Event, EventKind, EventOf, OrderChange};
 pub use sites::{CheckRow, Issued, SiteRow};
 pub use writer::Tx;
 
@@ -118,6 +121,16 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.writer.write(work).await
+    }
+
+    /// Sees each commit from now on. Its value is false once nobody is to wait for another one.
+    pub fn commits(&self) -> watch::Receiver<bool> {
+        self.writer.commits.subscribe()
+    }
+
+    /// Sends those away who wait for a commit.
+    pub fn end_waits(&self) {
+        self.writer.commits.send_replace(false);
     }
 
     /// Ends the writing thread after what it was given; later writes are refused.

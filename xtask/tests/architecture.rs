@@ -8,8 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The packages whose binaries are shipped.
-const SHIPPED: [&str; 4] =
-    ["compliance-agent", "compliance-executor", "compliance-mcp", "compliancectl"];
+const SHIPPED: [&str; 5] = [
+    "compliance-agent",
+    "compliance-executor",
+    "compliance-mcp",
+    "compliance-nats",
+    "compliancectl",
+];
 
 /// Folders of the shipped code that runs on an appliance.
 const ON_THE_APPLIANCE: [&str; 8] =
@@ -138,6 +143,16 @@ fn agent_executor_and_control_plane_never_link_each_other() {
         let others: Vec<_> = parts.into_iter().filter(|other| *other != package).collect();
         assert_absent(package, "normal,build,dev", &others);
     }
+}
+
+#[test]
+fn nats_is_in_the_carriers_tree_only_and_the_carrier_has_neither_database_nor_anything_that_signs()
+{
+    for package in SHIPPED.into_iter().filter(|package| *package != "compliance-nats") {
+        assert_absent(package, "normal,build", &["compliance-nats", "async-nats"]);
+    }
+    let absent = ["compliance-mcp", "rusqlite", "libsqlite3-sys", "compliance-signing", "nkeys"];
+    assert_absent("compliance-nats", "normal,build", &absent);
 }
 
 #[test]

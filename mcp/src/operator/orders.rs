@@ -135,11 +135,12 @@ async fn withdraw(
 ) -> Result<Json<OrderRow>, Problem> {
     let name = site_name(&site)?;
     let named = site.clone();
+    let now = app.now();
     let row = app
         .store
         .write(move |tx| {
             let site = site_row(tx, &name)?;
-            let withdrawn = tx.withdraw_order(&site, sequence)?;
+            let withdrawn = tx.withdraw_order(&site, sequence, now)?;
             let (row, _) =
                 tx.order(&site, sequence)?.ok_or_else(|| no_such_order(&named, sequence))?;
             if withdrawn {

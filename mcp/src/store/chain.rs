@@ -157,7 +157,7 @@ impl Tx<'_> {
             (trigger.order_id, trigger.order_sha256, bundle.outcome.is_terminal())
         {
             let (outcome, reason) = (bundle.outcome, bundle.reason.as_str());
-            self.end_order(site, &Terminal { id, payload_sha256, outcome, reason })?;
+            self.end_order(site, &Terminal { id, payload_sha256, outcome, reason }, now)?;
         }
         Ok(leaf)
     }

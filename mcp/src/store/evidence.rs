@@ -81,6 +81,12 @@ impl View<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// The bundle that is this leaf of the log.
+    pub(super) fn evidence_at(&self, leaf: u64) -> Result<EvidenceRow, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE leaf = ?1");
+        Ok(self.connection.prepare_cached(&sql)?.query_row([int(leaf)], evidence_row)?)
+    }
+
     /// The newest evidence of one site, before leaf `before` if that is given, the newest first.
     pub fn newest_evidence(
         &self,

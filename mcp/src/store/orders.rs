@@ -25,6 +25,17 @@ pub enum OrderState {
     Withdrawn,
 }
 
+impl OrderState {
+    /// The state as the API writes it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Done => "done",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
 /// An order for the store. Its signatures were checked.
 #[derive(Debug, Clone)]
 pub struct NewOrder {
@@ -164,6 +175,22 @@ impl View<'_> {
         Ok(self.connection.prepare_cached(&sql)?.query_row(key, row).optional()?)
     }
 
+    /// The order at this place, of whichever epoch, with the digest of its payload.
+    pub(super) fn order_at(
+        &self,
+        site: i64,
+        epoch: u64,
+        sequence: u64,
+    ) -> Result<(OrderRow, Digest), StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS}, payload_sha256 FROM orders JOIN sites USING (site)
+             WHERE site = ?1 AND orders.epoch = ?2 AND sequence = ?3"
+        );
+        let key = params![site, int(epoch), int(sequence)];
+        let row = |row: &Row<'_>| Ok((order_row(row)?, digest(row, 11)?));
+        Ok(self.connection.prepare_cached(&sql)?.query_row(key, row)?)
+    }
+
     /// The payload digest of an order of which only evidence is here.
     pub(super) fn order_in_evidence(
         &self,
@@ -219,23 +246,33 @@ impl Tx<'_> {
     }
 
     /// Takes an open order back; false when it is not open.
-    pub fn withdraw_order(&self, site: &SiteRow, sequence: u64) -> Result<bool, StoreError> {
+    pub fn withdraw_order(
+        &self,
+        site: &SiteRow,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let changed = self
             .connection()
             .prepare_cached(
-                "UPDATE orders SET state = 'withdrawn'
+                "UPDATE orders SET state = 'withdrawn', changed_at = ?4
                  WHERE site = ?1 AND epoch = ?2 AND sequence = ?3 AND state = 'open'",
             )?
-            .execute(params![site.key, int(site.epoch), int(sequence)])?;
+            .execute(params![site.key, int(site.epoch), int(sequence), now.as_millis()])?;
         Ok(changed == 1)
     }
 
     /// Records how an order ended; the first terminal outcome stays. One that was withdrawn and then
     /// expired, as it must, stays withdrawn; one that was done before the withdrawal came is done.
-    pub(super) fn end_order(&self, site: &SiteRow, end: &Terminal<'_>) -> Result<(), StoreError> {
+    pub(super) fn end_order(
+        &self,
+        site: &SiteRow,
+        end: &Terminal<'_>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.connection()
             .prepare_cached(
-                "UPDATE orders SET outcome = ?4, reason = ?5,
+                "UPDATE orders SET outcome = ?4, reason = ?5, changed_at = ?6,
                      state = CASE WHEN state = 'withdrawn' AND ?4 = 'expired' THEN state ELSE 'done' END
                  WHERE site = ?1 AND payload_sha256 = ?2 AND id = ?3 AND outcome IS NULL",
             )?
@@ -245,8 +282,18 @@ impl Tx<'_> {
                 end.id.to_string(),
                 end.outcome.code(),
                 end.reason,
+                now.as_millis(),
             ])?;
         Ok(())
+    }
+}
+
+/// A state that we wrote ourselves.
+pub(super) fn state_of(text: &str) -> OrderState {
+    match text {
+        "open" => OrderState::Open,
+        "done" => OrderState::Done,
+        _ => OrderState::Withdrawn,
     }
 }
 
@@ -260,11 +307,7 @@ fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
         when: row.get(5)?,
         issued_at: time(row, 6)?,
         expires_at: time(row, 7)?,
-        state: match row.get::<_, String>(8)?.as_str() {
-            "open" => OrderState::Open,
-            "done" => OrderState::Done,
-            _ => OrderState::Withdrawn,
-        },
+        state: state_of(&row.get::<_, String>(8)?),
         outcome: row.get::<_, Option<String>>(9)?.as_deref().map(outcome_of),
         reason: row.get(10)?,
     })

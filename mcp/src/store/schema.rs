@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::StoreError;
 
 /// The schema that this release writes; `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
-/// Sets the connection up for writing, and makes the tables of a new file.
+/// Sets the connection up for writing, makes the tables of a new file, and adds what an older one lacks.
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL;
@@ -20,14 +20,17 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.set_prepared_statement_cache_capacity(128);
     let found: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).optional()?.unwrap_or(0);
-    match found {
-        0 => Ok(connection.execute_batch(TABLES)?),
-        VERSION => Ok(()),
-        _ => Err(StoreError::Newer { found, known: VERSION }),
-    }
+    // Each step is a transaction that ends with the version it made: one that is cut off begins again.
+    let steps: &[&str] = match found {
+        0 => &[TABLES, OUTBOX],
+        1 => &[OUTBOX],
+        VERSION => &[],
+        _ => return Err(StoreError::Newer { found, known: VERSION }),
+    };
+    steps.iter().try_for_each(|step| Ok(connection.execute_batch(step)?))
 }
 
-/// Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
+/// Version 1. Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
 const TABLES: &str = "
 BEGIN;
 
@@ -153,3 +156,148 @@ CREATE TABLE certificates (
 PRAGMA user_version = 1;
 COMMIT;
 ";
+
+/// Version 2: what happened, in the order of commits, for those who carry it elsewhere. An event only points at
+/// what it is about, which stays, so that events can stay as well. The triggers write it whichever code stores
+/// a bundle or changes an order.
+const OUTBOX: &str = "
+BEGIN;
+
+-- When the order was withdrawn, or its outcome recorded.
+ALTER TABLE orders ADD COLUMN changed_at INTEGER;
+
+CREATE TABLE events (
+    event    INTEGER PRIMARY KEY,
+    kind     TEXT NOT NULL CHECK (kind IN ('evidence', 'alert', 'order')),
+    leaf     INTEGER REFERENCES evidence,
+    site     INTEGER,
+    epoch    INTEGER,
+    sequence INTEGER,
+    state    TEXT,
+    outcome  TEXT,
+    at       INTEGER,
+    FOREIGN KEY (site, epoch, sequence) REFERENCES orders
+) STRICT;
+CREATE TRIGGER events_are_kept BEFORE DELETE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events
+    BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+
+CREATE TRIGGER evidence_is_an_event AFTER INSERT ON evidence BEGIN
+    INSERT INTO events (kind, leaf) VALUES ('evidence', new.leaf);
+    INSERT INTO events (kind, leaf) SELECT 'alert', new.leaf
+        WHERE new.outcome IN ('alert', 'failed', 'reverted', 'rejected');
+END;
+CREATE TRIGGER a_new_order_is_an_event AFTER INSERT ON orders BEGIN
+    INSERT INTO events (kind, site, epoch, sequence, state, outcome, at)
+        VALUES ('order', new.site, new.epoch, new.sequence, new.state, new.outcome, new.pushed_at);
+END;
+CREATE TRIGGER a_changed_order_is_an_event AFTER UPDATE OF state, outcome ON orders
+    WHEN new.state IS NOT old.state OR new.outcome IS NOT old.outcome BEGIN
+    INSERT INTO events (kind, site, epoch, sequence, state, outcome, at)
+        VALUES ('order', new.site, new.epoch, new.sequence, new.state, new.outcome, new.changed_at);
+END;
+
+-- How far each carrier has brought events to where they go.
+CREATE TABLE carriers (
+    name         TEXT PRIMARY KEY,
+    acknowledged INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+PRAGMA user_version = 2;
+COMMIT;
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A database as version 1 left it: a site with one order that is open, and one bundle.
+    fn version_1() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(TABLES).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO sites VALUES (1, 'clinic-a', 1, 1, 0, NULL, NULL);
+                 INSERT INTO orders VALUES (1, 1, 1, 'id', x'00', x'00', 'reboot', 'now', 0, 0, 0, 'open', NULL, NULL);
+                 INSERT INTO ledgers VALUES (1, 1, 1, 'ledger', 1, 1, x'00', 0);",
+            )
+            .unwrap();
+        store_bundle(&connection, 0, "alert");
+        connection
+    }
+
+    fn store_bundle(connection: &Connection, leaf: i64, outcome: &str) {
+        let sql = "INSERT INTO evidence VALUES (?1, 1, 1, ?1 + 1, x'00', NULL, 'id', ?2, NULL, 'r', 'd', 0, 0,
+                       NULL, NULL, NULL, x'00', x'00', x'00')";
+        connection.execute(sql, (leaf, outcome)).unwrap();
+    }
+
+    /// Number, kind, leaf, state and time of each event.
+    type Row = (i64, String, Option<i64>, Option<String>, Option<i64>);
+
+    fn events(connection: &Connection) -> Vec<Row> {
+        let sql = "SELECT event, kind, leaf, state, at FROM events ORDER BY event";
+        let mut statement = connection.prepare(sql).unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        };
+        statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    fn version(connection: &Connection) -> i64 {
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_database_of_version_1_is_migrated_and_what_happens_from_then_on_is_an_event() {
+        let connection = version_1();
+        assert_eq!(version(&connection), 1);
+        prepare(&connection).unwrap();
+        assert_eq!(version(&connection), VERSION);
+        assert_eq!(events(&connection), []);
+        store_bundle(&connection, 1, "reverted");
+        connection.execute("UPDATE orders SET state = 'withdrawn', changed_at = 7", []).unwrap();
+        connection.execute("UPDATE orders SET state = 'withdrawn', changed_at = 8", []).unwrap();
+        let word = |word: &str| Some(word.to_owned());
+        let expected = [
+            (1, "evidence".to_owned(), Some(1), None, None),
+            (2, "alert".to_owned(), Some(1), None, None),
+            (3, "order".to_owned(), None, word("withdrawn"), Some(7)),
+        ];
+        assert_eq!(events(&connection), expected);
+        let kept: i64 =
+            connection.query_row("SELECT count(*) FROM evidence", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, 2);
+        // Opened once more, it is left as it is.
+        prepare(&connection).unwrap();
+        assert_eq!(events(&connection), expected);
+    }
+
+    #[test]
+    fn a_migration_that_is_cut_off_leaves_version_1_and_begins_again() {
+        let connection = version_1();
+        let half = OUTBOX.split_once("CREATE TABLE carriers").unwrap().0;
+        connection.execute_batch(half).unwrap();
+        connection.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(version(&connection), 1);
+        prepare(&connection).unwrap();
+        assert_eq!(version(&connection), VERSION);
+    }
+
+    #[test]
+    fn a_database_of_a_newer_release_is_left_alone() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(prepare(&connection), Err(StoreError::Newer { .. })));
+    }
+
+    #[test]
+    fn events_are_neither_changed_nor_deleted() {
+        let connection = version_1();
+        prepare(&connection).unwrap();
+        store_bundle(&connection, 1, "success");
+        assert!(connection.execute("DELETE FROM events", []).is_err());
+        assert!(connection.execute("UPDATE events SET kind = 'alert'", []).is_err());
+    }
+}

@@ -165,10 +165,10 @@ impl Tx<'_> {
             .execute(params![site.key, int(epoch), int(version)])?;
         self.connection()
             .prepare_cached(
-                "UPDATE orders SET state = 'withdrawn'
+                "UPDATE orders SET state = 'withdrawn', changed_at = ?3
                  WHERE site = ?1 AND epoch < ?2 AND state = 'open'",
             )?
-            .execute(params![site.key, int(epoch)])?;
+            .execute(params![site.key, int(epoch), now.as_millis()])?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use compliance_protocol::tlog;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::log::{self, Nodes};
 use super::{SignCheckpoint, StoreError, View};
@@ -25,6 +25,7 @@ type Reply = Box<dyn FnOnce(Result<(), String>)>;
 pub(super) struct Writer {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    pub(super) commits: watch::Sender<bool>,
 }
 
 impl Writer {
@@ -32,11 +33,13 @@ impl Writer {
     pub(super) fn start(connection: Connection, sign: SignCheckpoint) -> Result<Self, StoreError> {
         log::seal(&Nodes::of(&connection), log::size(&connection)?, &sign)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
+        let commits = watch::Sender::new(true);
+        let committed = commits.clone();
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&connection, &sign, queue))
+            .spawn(move || run(&connection, &sign, queue, &committed))
             .map_err(|_| StoreError::Closed)?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), commits })
     }
 
     pub(super) async fn write<T, E>(
@@ -133,7 +136,12 @@ impl<'c> Tx<'c> {
     }
 }
 
-fn run(connection: &Connection, sign: &SignCheckpoint, mut queue: mpsc::Receiver<Job>) {
+fn run(
+    connection: &Connection,
+    sign: &SignCheckpoint,
+    mut queue: mpsc::Receiver<Job>,
+    commits: &watch::Sender<bool>,
+) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
         while jobs.len() < BATCH
@@ -147,6 +155,8 @@ fn run(connection: &Connection, sign: &SignCheckpoint, mut queue: mpsc::Receiver
             tracing::error!(%error, "nothing of this batch was committed");
             // Outside a transaction this fails, and then there is nothing to undo.
             let _ = connection.execute_batch("ROLLBACK");
+        } else {
+            commits.send_modify(|_| ());
         }
         let committed = committed.map_err(|error| error.to_string());
         for reply in replies {

@@ -13,6 +13,7 @@ mod bundles;
 mod certificates;
 mod client;
 mod console;
+mod events;
 mod evidence;
 mod identity;
 mod limits;

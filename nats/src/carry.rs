@@ -1,0 +1,96 @@
+//! The carrier: reads events, publishes them, and then acknowledges them, until it is told to stop.
+
+use std::pin::{Pin, pin};
+
+use compliance_daemon::systemd;
+use compliance_transport::IdentityError;
+
+use crate::backoff::Backoff;
+use crate::broker::{Broker, BrokerError};
+use crate::config::Config;
+use crate::control_plane::{ControlPlane, ControlPlaneError};
+
+/// Why events wait.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// The control plane's side.
+    #[error(transparent)]
+    ControlPlane(#[from] ControlPlaneError),
+    /// The broker's side.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// Carries until `stop` is over. What is being published then is finished first. Only what is wrong with our own
+/// certificate ends it before; all else is tried again.
+pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), IdentityError> {
+    let control_plane = ControlPlane::new(config)?;
+    let mut carrier = Carrier { config, control_plane, backoff: Backoff::default(), told: None };
+    let mut stop = pin!(stop);
+    systemd::ready();
+    loop {
+        let Err(error) = carrier.session(stop.as_mut()).await else { break };
+        carrier.complain(&error);
+        tokio::select! {
+            () = tokio::time::sleep(carrier.backoff.after_failure()) => {}
+            () = stop.as_mut() => break,
+        }
+    }
+    systemd::stopping();
+    tracing::info!("asked to stop");
+    Ok(())
+}
+
+struct Carrier<'a> {
+    config: &'a Config,
+    control_plane: ControlPlane,
+    backoff: Backoff,
+    /// The failure that was told last, until things go well again.
+    told: Option<String>,
+}
+
+impl Carrier<'_> {
+    /// Carries over one connection to the broker. Ends well only when asked to stop.
+    async fn session(
+        &mut self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<(), CarryError> {
+        let broker = tokio::select! {
+            broker = Broker::open(&self.config.nats) => broker?,
+            () = stop.as_mut() => return Ok(()),
+        };
+        loop {
+            let events = tokio::select! {
+                events = self.control_plane.events() => events?,
+                () = stop.as_mut() => return Ok(()),
+            };
+            if let Some(through) = events.last().map(|event| event.event) {
+                let published = broker.publish(events).await?;
+                self.control_plane.acknowledge(through).await?;
+                let (stored, duplicates) = (published.stored, published.duplicates);
+                tracing::debug!(through, stored, duplicates, "events published");
+                systemd::status(&format!("event {through} and all before it are in the stream"));
+            }
+            self.all_is_well();
+        }
+    }
+
+    fn all_is_well(&mut self) {
+        self.backoff = Backoff::default();
+        if self.told.take().is_some() {
+            tracing::info!("events are carried again");
+        }
+    }
+
+    /// Once is enough for as long as nothing changes.
+    fn complain(&mut self, error: &CarryError) {
+        let words = compliance_daemon::words::of(error);
+        systemd::status(&format!("events wait at the control plane: {words}"));
+        if self.told.as_ref() == Some(&words) {
+            tracing::debug!(error = words, "events still wait at the control plane");
+        } else {
+            tracing::warn!(error = words, "events wait at the control plane");
+            self.told = Some(words);
+        }
+    }
+}
