@@ -81,7 +81,7 @@ pub(crate) async fn withhold(app: &Arc<App>, operator: &Operator, site: &Site) -
         .write(move |tx| {
             let site = tx.site(&name)?.ok_or(HostileError::NoSite(name))?;
             tx.insert_order(&site, &row(&kept, sequence)?, now)?;
-            tx.withdraw_order(&site, sequence)?;
+            tx.withdraw_order(&site, sequence, now)?;
             Ok::<_, HostileError>(())
         })
         .await?;
