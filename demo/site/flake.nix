@@ -9,6 +9,7 @@
         box = [
           ./rendered
           ./units
+          ./units-nix
         ];
       };
     in
