@@ -140,7 +140,7 @@ def cut_off() -> None:
     """The network between the sites and the control plane goes and comes back; nothing is lost, and all of it arrives."""
     network("disconnect")
     within("site-b", "systemctl", "stop", "front-desk.service")
-    wait_for("site-b to queue evidence", lambda: pending("site-b") > 2)
+    wait_for("site-b to queue evidence", lambda: pending("site-b") > 1)
     network("connect", "--ip", CONTROL_PLANE, "--alias", "mcp")
     wait_for("site-b to be rid of it", lambda: pending("site-b") == 0)
     healed = [one for one in ctl("evidence", "list", "--site", "site-b") if one["check"] == "services" and one["reason"] == "done"]
