@@ -114,6 +114,7 @@ pub async fn run(
     stop.await;
     systemd::stopping();
     tracing::info!("stopping; requests in flight are finished");
+    app.store.changes().end();
     let _ = closing.send(true);
     finish(&app, tasks).await;
     forget(&file)

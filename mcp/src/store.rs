@@ -8,6 +8,7 @@ mod chain;
 mod evidence;
 mod log;
 mod orders;
+mod pages;
 mod readers;
 mod row;
 mod schema;
@@ -27,8 +28,11 @@ pub use chain::{Gap, NewBundle, Place};
 pub use evidence::{EvidenceFiles, EvidenceRow};
 pub use log::{LogHead, Nodes};
 pub use orders::{NewOrder, OpenRow, OrderRow, OrderState, Terminal};
+pub use pages::{BoardRow, Filter, OrderLine};
 pub use sites::{CheckRow, Issued, SiteRow};
 pub use writer::Tx;
+
+use crate::changes::Changes;
 
 use readers::Readers;
 use writer::Writer;
@@ -85,6 +89,7 @@ pub type SignCheckpoint = Box<dyn Fn(u64, Digest) -> Result<String, String> + Se
 pub struct Store {
     readers: Readers,
     writer: Writer,
+    changes: Changes,
     // Held, not read: who has the lock has the data folder.
     _lock: File,
 }
@@ -96,8 +101,9 @@ impl Store {
         let path = folder.join(FILE);
         let connection = Connection::open(&path)?;
         schema::prepare(&connection)?;
-        let writer = Writer::start(connection, sign)?;
-        Ok(Self { readers: Readers::open(&path)?, writer, _lock: lock })
+        let changes = Changes::default();
+        let writer = Writer::start(connection, sign, changes.clone())?;
+        Ok(Self { readers: Readers::open(&path)?, writer, changes, _lock: lock })
     }
 
     /// Reads at one moment: what other connections commit meanwhile is not seen. It blocks.
@@ -118,6 +124,11 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.writer.write(work).await
+    }
+
+    /// Where it is told what was committed.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Ends the writing thread after what it was given; later writes are refused.

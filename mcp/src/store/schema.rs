@@ -21,11 +21,18 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let found: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).optional()?.unwrap_or(0);
     match found {
-        0 => Ok(connection.execute_batch(TABLES)?),
-        VERSION => Ok(()),
-        _ => Err(StoreError::Newer { found, known: VERSION }),
+        0 => connection.execute_batch(TABLES)?,
+        VERSION => (),
+        _ => return Err(StoreError::Newer { found, known: VERSION }),
     }
+    Ok(connection.execute_batch(INDEXES)?)
 }
+
+/// Indexes that came after their tables. Any release that knows the tables can do with or without them.
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS evidence_by_check ON evidence (ledger, check_id, sequence);
+CREATE INDEX IF NOT EXISTS evidence_by_outcome ON evidence (ledger, outcome, sequence);
+";
 
 /// Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
 const TABLES: &str = "

@@ -1,16 +1,18 @@
 //! The thread that writes: it commits what came in together, and answers when that is on disk.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use compliance_protocol::name::Site;
 use compliance_protocol::tlog;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::log::{self, Nodes};
 use super::{SignCheckpoint, StoreError, View};
+use crate::changes::{Change, Changes, What};
 
 /// Writes that may wait; further ones wait for a place.
 const QUEUE: usize = 256;
@@ -29,12 +31,16 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread, once the log's checkpoint is signed by the key and name that are in use now.
-    pub(super) fn start(connection: Connection, sign: SignCheckpoint) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        connection: Connection,
+        sign: SignCheckpoint,
+        changes: Changes,
+    ) -> Result<Self, StoreError> {
         log::seal(&Nodes::of(&connection), log::size(&connection)?, &sign)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&connection, &sign, queue))
+            .spawn(move || run(&connection, &sign, &changes, queue))
             .map_err(|_| StoreError::Closed)?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
@@ -83,6 +89,7 @@ pub struct Tx<'c> {
     view: View<'c>,
     nodes: Nodes<'c>,
     size: Cell<u64>,
+    changes: RefCell<Vec<Change>>,
 }
 
 impl<'c> Deref for Tx<'c> {
@@ -97,11 +104,25 @@ impl<'c> Tx<'c> {
     fn begin(connection: &'c Connection) -> Result<Self, StoreError> {
         execute(connection, "BEGIN IMMEDIATE")?;
         let size = log::size(connection)?;
-        Ok(Self { view: View { connection }, nodes: Nodes::of(connection), size: Cell::new(size) })
+        Ok(Self {
+            view: View { connection },
+            nodes: Nodes::of(connection),
+            size: Cell::new(size),
+            changes: RefCell::default(),
+        })
     }
 
     pub(super) fn connection(&self) -> &'c Connection {
         self.view.connection
+    }
+
+    /// Has whoever watches told of a change, once it is committed.
+    pub(super) fn changed(&self, site: &Site, what: What) {
+        let change = Change { site: site.clone(), what };
+        let mut changes = self.changes.borrow_mut();
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
     }
 
     /// Appends a leaf to the evidence log and returns its number.
@@ -133,7 +154,12 @@ impl<'c> Tx<'c> {
     }
 }
 
-fn run(connection: &Connection, sign: &SignCheckpoint, mut queue: mpsc::Receiver<Job>) {
+fn run(
+    connection: &Connection,
+    sign: &SignCheckpoint,
+    changes: &Changes,
+    mut queue: mpsc::Receiver<Job>,
+) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
         while jobs.len() < BATCH
@@ -150,18 +176,19 @@ fn run(connection: &Connection, sign: &SignCheckpoint, mut queue: mpsc::Receiver
         }
         let committed = committed.map_err(|error| error.to_string());
         for reply in replies {
-            reply(committed.clone());
+            reply(committed.as_ref().map(|_| ()).map_err(Clone::clone));
         }
+        committed.into_iter().flatten().for_each(|change| changes.tell(change));
     }
 }
 
-/// One transaction for all of `jobs`, and one checkpoint.
+/// One transaction for all of `jobs`, and one checkpoint. Returns what it changed.
 fn commit(
     connection: &Connection,
     sign: &SignCheckpoint,
     jobs: Vec<Job>,
     replies: &mut Vec<Reply>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Change>, StoreError> {
     let tx = Tx::begin(connection)?;
     let before = tx.size.get();
     for job in jobs {
@@ -175,7 +202,8 @@ fn commit(
     if size > before {
         log::seal(&tx.nodes, size, sign)?;
     }
-    execute(connection, "COMMIT")
+    execute(connection, "COMMIT")?;
+    Ok(tx.changes.take())
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {
