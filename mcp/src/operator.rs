@@ -102,7 +102,7 @@ async fn link(
     State(links): State<Links>,
     Caller(operator): Caller,
 ) -> Result<(StatusCode, Json<Link>), Problem> {
-    let invited = app.sessions.invite(&app, operator)?;
+    let invited = app.sessions.invite(operator, app.now(), &app.random)?;
     let (url, code) = (links.to(&invited.token), invited.code.to_string());
     Ok((StatusCode::CREATED, Json(Link { url, code, expires_at: invited.ends })))
 }

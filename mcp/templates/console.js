@@ -14,20 +14,20 @@
     return [`${s} s`, `${s} s`];
   };
   const write = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-  const tick = () => {
+  const tick = (within) => {
     const now = Date.now() + ahead;
-    for (const element of document.querySelectorAll("[data-short], [data-age]")) {
+    for (const element of within.querySelectorAll("[data-short], [data-age]")) {
       const brief = element.dataset.short;
       const since = (now - Date.parse(brief ?? element.dataset.age)) / 1000;
       const [short, long] = span(Math.abs(since));
       write(element, brief ? short : since < 0 ? `in ${long}` : `${long} ago`);
     }
   };
-  setInterval(tick, 1000);
+  setInterval(() => tick(document), 1000);
 
   // What can be copied.
-  const offer = () => {
-    for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = !navigator.clipboard;
+  const offer = (within) => {
+    for (const button of within.querySelectorAll("button[data-copy]")) button.hidden = !navigator.clipboard;
   };
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-copy]");
@@ -36,7 +36,7 @@
     write(button, "Copied");
     setTimeout(() => write(button, "Copy"), 2000);
   });
-  offer();
+  offer(document);
 
   // On the board, the arrow keys go from site to site.
   document.addEventListener("keydown", (event) => {
@@ -67,7 +67,9 @@
   const swap = (html) => {
     const next = new DOMParser().parseFromString(html, "text/html").querySelector("main");
     const old = main();
-    if (!next || next.innerHTML === old.innerHTML) return;
+    if (!next) return;
+    [old, next].forEach((page) => { tick(page); offer(page); });
+    if (next.innerHTML === old.innerHTML) return;
     const before = states();
     const focus = old.contains(document.activeElement) && place(document.activeElement);
     const typed = [...old.querySelectorAll("input")].map((e) => [place(e), e.value, e.selectionStart]);
@@ -83,8 +85,6 @@
     const caret = typed.find(([where]) => where === focus);
     if (focused && caret) focused.setSelectionRange(caret[2], caret[2]);
     window.scrollTo({ top, behavior: "instant" });
-    offer();
-    tick();
     const news = [...states()].filter(([site, state]) => before.get(site) !== state);
     if (news.length) write(document.getElementById("news"), news.slice(0, 5).map(([site, state]) => `${site}: ${state}`).join(", "));
   };
@@ -111,7 +111,7 @@
     for (const name of ["short", "age"]) if (time.dataset[name]) time.dataset[name] = at;
     time.dateTime = at;
     time.removeAttribute("title");
-    tick();
+    tick(document);
   };
 
   const connect = () => {

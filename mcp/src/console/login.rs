@@ -48,7 +48,8 @@ pub(super) async fn log_in(
     typed: Result<Form<Typed>, FormRejection>,
 ) -> Result<Response, Failure> {
     let Form(Typed { code }) = typed.map_err(|error| Problem::bad_request(error.to_string()))?;
-    match shared.app.sessions.by_code(&shared.app, &Code::typed(&code)) {
+    let app = &shared.app;
+    match app.sessions.by_code(&Code::typed(&code), app.now(), &app.random) {
         Ok(secret) => Ok(logged_in(&shared, &secret)),
         Err(Denied::Wrong) => {
             tracing::warn!("somebody typed a wrong code for the console");
@@ -64,7 +65,8 @@ pub(super) async fn enter(
     State(shared): State<Shared>,
     Params(token): Params<String>,
 ) -> Result<Response, Failure> {
-    match shared.app.sessions.by_link(&shared.app, &token) {
+    let app = &shared.app;
+    match app.sessions.by_link(&token, app.now(), &app.random) {
         Ok(secret) => Ok(logged_in(&shared, &secret)),
         Err(Denied::Wrong) => Err(Problem::new(
             StatusCode::GONE,

@@ -9,7 +9,7 @@ use compliance_protocol::time::{Span, Timestamp};
 
 use super::attempts::Attempts;
 use super::code::Code;
-use crate::app::App;
+use crate::app::Random;
 use crate::problem::Problem;
 
 /// How long an invitation can be used.
@@ -78,11 +78,15 @@ impl From<Problem> for Denied {
 
 impl Sessions {
     /// An invitation for `operator`.
-    pub(crate) fn invite(&self, app: &App, operator: Operator) -> Result<Invited, Problem> {
+    pub(crate) fn invite(
+        &self,
+        operator: Operator,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<Invited, Problem> {
         let mut tables = self.tables();
-        let now = app.now();
         tables.invitations.retain(|_, invitation| now < invitation.ends);
-        let token = secret(app, tables.invitations.len())?;
+        let token = secret(random, tables.invitations.len())?;
         let (code, ends) = (Code::of(&token), now.plus(INVITATION_LIFE));
         tracing::info!(%operator, "a one-time link was made");
         let invitation = Invitation { operator, code: digest(code.as_str()), ends };
@@ -92,26 +96,34 @@ impl Sessions {
 
     /// Uses an invitation up by its link; returns the session's secret. A right link needs no luck: it is
     /// taken also while wrong ones are not looked at any more.
-    pub(super) fn by_link(&self, app: &App, token: &str) -> Result<String, Denied> {
+    pub(super) fn by_link(
+        &self,
+        token: &str,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<String, Denied> {
         let mut tables = self.tables();
         match tables.invitations.remove(&digest(token)) {
-            Some(invitation) => begin(&mut tables, app, invitation),
-            None => {
-                Err(self.attempts.begin(app.now()).map_or_else(Denied::TooMany, |()| Denied::Wrong))
-            }
+            Some(invitation) => begin(&mut tables, invitation, now, random),
+            None => Err(self.attempts.begin(now).map_or_else(Denied::TooMany, |()| Denied::Wrong)),
         }
     }
 
     /// The same by its code, which could be guessed by who has many tries.
-    pub(super) fn by_code(&self, app: &App, code: &Code) -> Result<String, Denied> {
+    pub(super) fn by_code(
+        &self,
+        code: &Code,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<String, Denied> {
         let mut tables = self.tables();
-        self.attempts.begin(app.now()).map_err(Denied::TooMany)?;
+        self.attempts.begin(now).map_err(Denied::TooMany)?;
         let code = digest(code.as_str());
         let found = tables.invitations.iter().find(|(_, invitation)| invitation.code == code);
         let link = *found.ok_or(Denied::Wrong)?.0;
         self.attempts.was_right();
         let invitation = tables.invitations.remove(&link).ok_or(Denied::Wrong)?;
-        begin(&mut tables, app, invitation)
+        begin(&mut tables, invitation, now, random)
     }
 
     /// Whose session this secret is. It counts as use.
@@ -158,13 +170,17 @@ impl Session {
     }
 }
 
-fn begin(tables: &mut Tables, app: &App, invitation: Invitation) -> Result<String, Denied> {
-    let now = app.now();
+fn begin(
+    tables: &mut Tables,
+    invitation: Invitation,
+    now: Timestamp,
+    random: &Random,
+) -> Result<String, Denied> {
     if invitation.ends <= now {
         return Err(Denied::Wrong);
     }
     tables.sessions.retain(|_, session| session.is_open(now));
-    let secret = secret(app, tables.sessions.len())?;
+    let secret = secret(random, tables.sessions.len())?;
     let operator = invitation.operator;
     tracing::info!(%operator, "a one-time link was used");
     let session = Session { operator, ends: now.plus(SESSION_LIFE), used: now, streams: 0 };
@@ -173,19 +189,106 @@ fn begin(tables: &mut Tables, app: &App, invitation: Invitation) -> Result<Strin
 }
 
 /// A new secret, if there are not too many already.
-fn secret(app: &App, open: usize) -> Result<String, Problem> {
+fn secret(random: &Random, open: usize) -> Result<String, Problem> {
     if open >= MOST {
         return Err(Problem::unavailable(
             "too many links or sessions are open; wait until some end",
         ));
     }
-    let random = (app.random)().map_err(|error| {
+    let bytes = random().map_err(|error| {
         tracing::error!(%error, "no random bytes");
         Problem::unavailable("the server has no random bytes; try again later")
     })?;
-    Ok(hex::encode(random))
+    Ok(hex::encode(bytes))
 }
 
 fn digest(secret: &str) -> Digest {
     Digest::of(secret.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_167_671_000);
+
+    fn later(seconds: i64) -> Timestamp {
+        NOW.plus(Span::from_secs(seconds))
+    }
+
+    fn random() -> Random {
+        let next = AtomicU8::new(0);
+        Arc::new(move || Ok([next.fetch_add(1, Ordering::Relaxed); 32]))
+    }
+
+    fn invite(sessions: &Sessions, random: &Random) -> Invited {
+        sessions.invite("ada".parse().unwrap(), NOW, random).unwrap()
+    }
+
+    #[test]
+    fn an_invitation_is_good_once_for_five_minutes_by_link_or_by_code() {
+        let (sessions, random) = (Sessions::default(), random());
+        let (first, second) = (invite(&sessions, &random), invite(&sessions, &random));
+        assert!(sessions.by_link(&first.token, later(299), &random).is_ok());
+        assert!(sessions.by_code(&second.code, later(299), &random).is_ok());
+        for used in [&first, &second] {
+            let (link, code) = (&used.token, &used.code);
+            assert_eq!(sessions.by_link(link, later(299), &random), Err(Denied::Wrong));
+            assert_eq!(sessions.by_code(code, later(299), &random), Err(Denied::Wrong));
+        }
+        for _ in 0..2 {
+            let late = invite(&sessions, &random);
+            assert_eq!(sessions.by_link(&late.token, later(300), &random), Err(Denied::Wrong));
+            assert_eq!(sessions.by_code(&late.code, later(300), &random), Err(Denied::Wrong));
+        }
+    }
+
+    #[test]
+    fn a_session_ends_after_half_an_hour_without_use_and_after_eight_hours_anyway() {
+        let (sessions, random) = (Sessions::default(), random());
+        let begin = || {
+            let token = invite(&sessions, &random).token;
+            sessions.by_link(&token, NOW, &random).unwrap()
+        };
+        let (used, left) = (begin(), begin());
+        for minutes in 1..480 {
+            assert!(sessions.who(&used, later(60 * minutes)).is_some(), "{minutes}");
+        }
+        assert!(sessions.who(&used, later(60 * 480)).is_none());
+        assert!(sessions.who(&left, later(30 * 60)).is_none());
+        let ended = begin();
+        sessions.leave(&ended);
+        assert!(sessions.who(&ended, NOW).is_none());
+    }
+
+    #[test]
+    fn when_there_were_too_many_wrong_codes_only_a_link_helps() {
+        let (sessions, random) = (Sessions::default(), random());
+        let [by_link, by_code] = [(); 2].map(|()| invite(&sessions, &random));
+        let wrong = Code::typed("0000-0000-0000");
+        for _ in 0..10 {
+            assert_eq!(sessions.by_code(&wrong, NOW, &random), Err(Denied::Wrong));
+        }
+        let wait = Span::from_secs(6);
+        assert_eq!(sessions.by_code(&wrong, NOW, &random), Err(Denied::TooMany(wait)));
+        assert_eq!(sessions.by_code(&by_code.code, NOW, &random), Err(Denied::TooMany(wait)));
+        assert_eq!(sessions.by_link("no link", NOW, &random), Err(Denied::TooMany(wait)));
+        assert!(sessions.by_link(&by_link.token, NOW, &random).is_ok());
+        assert!(sessions.by_code(&by_code.code, later(6), &random).is_ok());
+    }
+
+    #[test]
+    fn a_session_has_four_streams_and_none_without_a_session() {
+        let (sessions, random) = (Sessions::default(), random());
+        let token = invite(&sessions, &random).token;
+        let secret = sessions.by_link(&token, NOW, &random).unwrap();
+        assert!((0..STREAMS).all(|_| sessions.begin_stream(&secret)));
+        assert!(!sessions.begin_stream(&secret));
+        sessions.end_stream(&secret);
+        assert!(sessions.begin_stream(&secret));
+        assert!(!sessions.begin_stream("nobody"));
+    }
 }
