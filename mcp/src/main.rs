@@ -92,7 +92,7 @@ fn run(config: &std::path::Path) -> anyhow::Result<()> {
         .context("cannot start the runtime")?;
     runtime.block_on(async {
         let stop = stop_signal().context("cannot listen for signals")?;
-        serve::run(&config, Arc::new(compliance_clock::wall), random(), stop).await?;
+        serve::run(&config, Arc::new(compliance_clock::wall), random(), stop, None).await?;
         Ok(())
     })
 }

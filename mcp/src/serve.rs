@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::app::{App, Clock, OpenError, Random};
 use crate::appliance;
 use crate::config::Config;
-use crate::console::{self, Links};
+use crate::console::{self, Extension, Links};
 use crate::operator::{self, Shared};
 use crate::tls::{Tls, TlsError};
 
@@ -75,12 +75,14 @@ pub struct Listening {
     pub console: SocketAddr,
 }
 
-/// Serves as `config` says until `stop` is over; then finishes what is in flight.
+/// Serves as `config` says until `stop` is over; then finishes what is in flight. The control plane's own
+/// binary gives no `extension` of the console.
 pub async fn run(
     config: &Config,
     now: Clock,
     random: Random,
     stop: impl Future<Output = ()>,
+    extension: Option<Extension>,
 ) -> Result<(), ServeError> {
     let tls = Tls::new(&config.tls, Arc::clone(&now))?;
     let app = Arc::new(App::open(config, now, random)?);
@@ -105,15 +107,15 @@ pub async fn run(
     let with_tls = || Entrance::Certificate { tls: tls.clone(), tenant: tenant.clone() };
     open(appliances.0, with_tls(), appliance::routes(Arc::clone(&app)));
     open(operators.0, with_tls(), operator::routes(shared));
-    open(browsers.0, Entrance::Plain, console::routes(Arc::clone(&app), links));
+    open(browsers.0, Entrance::Plain, console::routes(Arc::clone(&app), links, extension));
     tasks.spawn(write_down_presence(Arc::clone(&app), closed));
 
     announce(&file, listening)?;
     stop.await;
     systemd::stopping();
     tracing::info!("stopping; requests in flight are finished");
+    app.store.changes().end();
     let _ = closing.send(true);
-    app.store.end_waits();
     finish(&app, tasks).await;
     forget(&file)
 }

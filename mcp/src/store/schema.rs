@@ -27,8 +27,15 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
         VERSION => &[],
         _ => return Err(StoreError::Newer { found, known: VERSION }),
     };
-    steps.iter().try_for_each(|step| Ok(connection.execute_batch(step)?))
+    steps.iter().try_for_each(|step| connection.execute_batch(step))?;
+    Ok(connection.execute_batch(INDEXES)?)
 }
+
+/// Indexes that came after their tables. Any release that knows the tables can do with or without them.
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS evidence_by_check ON evidence (ledger, check_id, sequence);
+CREATE INDEX IF NOT EXISTS evidence_by_outcome ON evidence (ledger, outcome, sequence);
+";
 
 /// Version 1. Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
 const TABLES: &str = "

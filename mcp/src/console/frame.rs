@@ -1,0 +1,141 @@
+//! What all requests to the console go through, and all answers.
+
+use axum::Form;
+use axum::body::Body;
+use axum::extract::{FromRequest as _, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use compliance_protocol::digest::Digest;
+use serde::Deserialize;
+
+use super::links::COOKIE;
+use super::page::{Layout, Viewer};
+use super::{Failure, Shared};
+use crate::body;
+use crate::problem::Problem;
+
+/// Our own style, script, pictures and forms, and nothing inline; no frame, no other host.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+     img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The header that a script sends a session's token in.
+const TOKEN_HEADER: &str = "x-csrf-token";
+
+/// The largest form that is read, in bytes.
+const MAX_FORM: usize = 64 * 1024;
+
+/// Every request and every answer: whose session it is, that no other site posts, the layout of what
+/// failed, and what every answer says to the browser.
+pub(super) async fn dress(
+    State(shared): State<Shared>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let (layout, viewer) = identify(&shared, &request);
+    if let Some(viewer) = viewer {
+        request.extensions_mut().insert(viewer);
+    }
+    let mut response = if request.method().is_safe() || is_from_here(request.headers()) {
+        request.extensions_mut().insert(layout.clone());
+        next.run(request).await
+    } else {
+        Failure::from(Problem::forbidden("Another site sent this; nothing was done."))
+            .into_response()
+    };
+    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
+        response = failure.page(response, layout);
+    }
+    harden(response)
+}
+
+/// What is for sessions only. What does more than look has to carry the session's token.
+pub(super) async fn guard(request: Request, next: Next) -> Result<Response, Failure> {
+    let viewer = request.extensions().get::<Viewer>().ok_or(Failure::NoSession)?;
+    if request.method().is_safe() {
+        return Ok(next.run(request).await);
+    }
+    let token = viewer.csrf().to_owned();
+    Ok(next.run(with_token(request, &token).await?).await)
+}
+
+fn identify(shared: &Shared, request: &Request) -> (Layout, Option<Viewer>) {
+    let mut layout = Layout {
+        at: request.uri().path().to_owned(),
+        now: shared.app.now().to_string(),
+        ..Layout::default()
+    };
+    if let Some(extension) = &shared.extension {
+        layout.banner = Some(extension.banner.clone());
+        layout.link = Some(extension.link.clone());
+    }
+    let secret = cookie(request.headers());
+    let who = secret.and_then(|s| Some((s, shared.app.sessions.who(s, shared.app.now())?)));
+    let Some((secret, operator)) = who else { return (layout, None) };
+    layout.viewer = operator.to_string();
+    layout.csrf = token_of(secret);
+    let viewer = Viewer { operator, layout: layout.clone() };
+    (layout, Some(viewer))
+}
+
+/// A session's token: who has it does not have the session.
+fn token_of(secret: &str) -> String {
+    Digest::of(format!("csrf of {secret}").as_bytes()).to_string()
+}
+
+/// Whether a page of ours sent this, or no browser at all. A browser says by itself where a request comes
+/// from, and another port of the same host is another site here, though not to a cookie.
+fn is_from_here(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            host.is_some() && host == text("host")
+        }
+        (None, None) => true,
+    }
+}
+
+/// The request, if it carries the session's token in its header or in its form.
+async fn with_token(request: Request, token: &str) -> Result<Request, Failure> {
+    #[derive(Deserialize)]
+    struct Token {
+        csrf: String,
+    }
+    let is = |given: &str| Digest::of(given.as_bytes()) == Digest::of(token.as_bytes());
+    let given = request.headers().get(TOKEN_HEADER).and_then(|value| value.to_str().ok());
+    if given.is_some_and(is) {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = body::read(&parts.headers, body, MAX_FORM).await?;
+    let form = Request::from_parts(parts.clone(), Body::from(bytes.clone()));
+    let given = Form::<Token>::from_request(form, &()).await;
+    if given.is_ok_and(|Form(form)| is(&form.csrf)) {
+        return Ok(Request::from_parts(parts, Body::from(bytes)));
+    }
+    Err(Problem::forbidden("This page is from another session. Load it again, and try again.")
+        .into())
+}
+
+/// What every answer of the console says to the browser.
+fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| name.trim() == COOKIE).map(|(_, secret)| secret.trim())
+}
