@@ -150,6 +150,7 @@ impl Tx<'_> {
         let leaf = self.append_leaf(new.files.json.as_slice())?;
         self.insert_evidence(site, ledger, leaf, new, now)?;
         let bundle = new.bundle;
+        self.bundle_was_stored(leaf, bundle.outcome)?;
         if bundle.epoch == site.epoch {
             self.record_states(site, ledger, new, now)?;
         }
