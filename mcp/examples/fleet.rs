@@ -80,9 +80,9 @@ async fn drifted(plane: &Plane) {
     site.heal(Span::from_hours(3)).await;
     site.round(Span::from_secs(1900), &[("firewall", State::Drifted)]).await;
     let mut bundle = site.look("firewall", State::Drifted, Span::from_secs(1800));
-    (bundle.outcome, bundle.reason) = (Outcome::Alert, "drifted".to_owned());
+    (bundle.outcome, bundle.reason) = (Outcome::Alert, "drifted".into());
     bundle.detail =
-        "The ruleset differs from the baseline, and only an order may heal it.".to_owned();
+        "The ruleset differs from the baseline, and only an order may heal it.".into();
     bundle.findings = vec![
         finding(
             "inet filter input",
@@ -96,9 +96,9 @@ async fn drifted(plane: &Plane) {
     site.add(bundle).await;
     let mut bundle = site.look("services", State::Drifted, Span::from_secs(240));
     let opens = now().plus(Span::from_hours(5));
-    (bundle.outcome, bundle.reason) = (Outcome::Deferred, "window".to_owned());
+    (bundle.outcome, bundle.reason) = (Outcome::Deferred, "window".into());
     bundle.detail =
-        "frontdesk.service is to be restarted, which waits for the maintenance window.".to_owned();
+        "frontdesk.service is to be restarted, which waits for the maintenance window.".into();
     bundle.findings =
         vec![finding("frontdesk.service", "active", "failed (exit-code), 3 restarts")];
     bundle.retry_after = Some(opens);
@@ -117,8 +117,8 @@ async fn cannot_look(plane: &Plane) {
     let mut site = plane.site("praxis-dr-vogel").await;
     site.round(Span::from_secs(900), &[("encryption", State::NotApplicable)]).await;
     let mut bundle = site.look("backups", State::Unknown, Span::from_secs(700));
-    (bundle.outcome, bundle.reason) = (Outcome::Alert, "unknown".to_owned());
-    bundle.detail = "The status file of job records cannot be read.".to_owned();
+    (bundle.outcome, bundle.reason) = (Outcome::Alert, "unknown".into());
+    bundle.detail = "The status file of job records cannot be read.".into();
     bundle.findings = vec![finding("records", "a status file", "permission denied")];
     site.add(bundle).await;
     site.seen(Span::from_secs(31)).await;
@@ -152,8 +152,8 @@ async fn live(plane: &Plane, folder: &Path) {
     site.round(Span::from_secs(30), &[]).await;
     site.seen(Span::from_secs(5)).await;
     let mut drifted = site.look("services", State::Drifted, Span::ZERO);
-    (drifted.outcome, drifted.reason) = (Outcome::Alert, "drifted".to_owned());
-    drifted.detail = "nginx.service is not as the baseline says.".to_owned();
+    (drifted.outcome, drifted.reason) = (Outcome::Alert, "drifted".into());
+    drifted.detail = "nginx.service is not as the baseline says.".into();
     drifted.findings = vec![finding("nginx.service", "active", "inactive")];
     let drifted = site.ledger.append(&drifted);
     let mut healed = site.look("services", State::Compliant, Span::ZERO);
@@ -296,8 +296,8 @@ impl Appliance<'_> {
             let state = state.map_or(State::Compliant, |(_, state)| *state);
             (check.to_owned(), serde_json::to_value(state).unwrap())
         });
-        bundle.reason = "round".to_owned();
-        bundle.detail = "60 rounds of checks, the longest gap 61 s.".to_owned();
+        bundle.reason = "round".into();
+        bundle.detail = "60 rounds of checks, the longest gap 61 s.".into();
         bundle.post.insert("rounds".to_owned(), 60.into());
         bundle.post.insert("states".to_owned(), Value::Object(Map::from_iter(states)));
         self.add(bundle).await;
@@ -306,8 +306,8 @@ impl Appliance<'_> {
     /// A service that was restarted.
     async fn heal(&mut self, ago: Span) {
         let mut bundle = self.look("services", State::Compliant, ago);
-        bundle.reason = "healed".to_owned();
-        bundle.detail = "nginx.service was restarted and stayed up.".to_owned();
+        bundle.reason = "healed".into();
+        bundle.detail = "nginx.service was restarted and stayed up.".into();
         bundle.pre = facts(&json!({ "nginx.service": { "active": "failed", "restarts": 2 } }));
         bundle.post = facts(&json!({ "nginx.service": { "active": "active", "restarts": 3 } }));
         bundle.gates = vec![

@@ -79,6 +79,7 @@ struct Stored {
 /// What the store knows of a site, at one moment.
 struct Known {
     site: SiteRow,
+    silent: bool,
     cells: Vec<Cell>,
     newest: Option<Stored>,
     of_checks: Vec<Option<Stored>>,
@@ -129,6 +130,7 @@ fn know(
         gaps: view.gaps(&site)?,
         orders: view.order_lines(Some(&site), None, ORDERS)?,
         evidence: question.ask(view, &site)?,
+        silent,
         cells,
         site,
     })
@@ -150,7 +152,7 @@ fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Tim
         head: known.site.last_head_at.map(|at| view::when(at, now)),
         registered: view::when(known.site.registered_at, now),
         epoch: known.site.epoch,
-        newest: known.newest.as_ref().map(|stored| newest(stored, now)),
+        newest: known.newest.as_ref().map(|stored| newest(stored, known.silent, now)),
         waiting: waiting::why(&known, now),
         opens: opens.filter(|at| *at > now).map(|at| view::when(at, now)),
         cards: cards::all(&known, now),
@@ -162,9 +164,9 @@ fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Tim
     }
 }
 
-fn newest(stored: &Stored, now: Timestamp) -> Newest {
+fn newest(stored: &Stored, silent: bool, now: Timestamp) -> Newest {
     let Stored { row, bundle } = stored;
-    let (clock, clock_says) = clock(&bundle.clock);
+    let (clock, clock_says) = clock(&bundle.clock, silent);
     let lag = row.received_at.since(row.finished_at);
     Newest {
         at: link(row),
@@ -182,7 +184,7 @@ fn newest(stored: &Stored, now: Timestamp) -> Newest {
     }
 }
 
-fn clock(clock: &ClockEvidence) -> (Mark, String) {
+fn clock(clock: &ClockEvidence, silent: bool) -> (Mark, String) {
     let source = match clock.source {
         ClockSource::Kernel => "the kernel's clock",
         ClockSource::Feed => "the last feed head",
@@ -195,7 +197,7 @@ fn clock(clock: &ClockEvidence) -> (Mark, String) {
     if clock.stepped_back {
         says.push_str("; it stepped back");
     }
-    (view::clock(clock), says)
+    (view::clock(clock, silent), says)
 }
 
 fn link(row: &EvidenceRow) -> Link {

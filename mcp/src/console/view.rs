@@ -76,9 +76,10 @@ pub(super) const fn step(result: StepResult) -> Mark {
     }
 }
 
-/// The mark of an appliance's clock.
-pub(super) const fn clock(clock: &ClockEvidence) -> Mark {
+/// The mark of an appliance's clock, as its newest bundle says; that is no news when the site is `silent`.
+pub(super) const fn clock(clock: &ClockEvidence, silent: bool) -> Mark {
     match clock.source {
+        _ if silent => mark("stale", "no fresh data", "stale"),
         ClockSource::Kernel if clock.synchronised => mark("good", "synchronised", "good"),
         ClockSource::Kernel | ClockSource::Feed => mark("unknown", "not synchronised", "unsure"),
         ClockSource::None => mark("failed", "not trusted", "bad"),

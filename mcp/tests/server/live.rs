@@ -45,7 +45,7 @@ impl Stream {
             let frame = timeout(PATIENCE, self.body.frame()).await;
             match frame.unwrap_or_else(|_| panic!("no {parts:?} in {}", self.text)) {
                 Some(Ok(frame)) => {
-                    self.text += std::str::from_utf8(frame.data_ref().unwrap()).unwrap()
+                    self.text += std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
                 }
                 Some(Err(error)) => panic!("the stream broke off: {error}"),
                 None if parts.is_empty() => return,
