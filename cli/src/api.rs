@@ -194,6 +194,9 @@ impl EvidenceDetail {
 pub struct Link {
     /// The address, good for one visit.
     pub url: String,
+    /// What can be typed on the console's login page instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
     /// Until when.
     pub expires_at: Timestamp,
 }

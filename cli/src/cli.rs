@@ -48,6 +48,8 @@ pub enum Command {
     Sites,
     /// Show every site with the state of each check.
     Fleet,
+    /// Print a one-time link to the console in a browser, and a code to type there instead.
+    Console,
     /// Show one site: each check, the newest evidence, open orders.
     Status {
         /// The site.

@@ -8,6 +8,7 @@ pub mod baseline;
 pub mod cli;
 pub mod config;
 pub mod connect;
+pub mod console;
 pub mod demo;
 pub mod duration;
 pub mod entropy;
@@ -69,6 +70,7 @@ pub async fn run(cli: Cli, now: Timestamp) -> Result<Verdict, Error> {
         Command::Operator(command) => operator::run(&context, command),
         Command::Site(command) => site::run(&context, command).await,
         Command::Sites => site::list(&context).await,
+        Command::Console => console::run(&context).await,
         Command::Fleet => fleet::run(&context).await,
         Command::Status { site } => status::run(&context, &site).await,
         Command::Order(command) => order::run(&context, command).await,

@@ -5,14 +5,19 @@
 //! goes through [`guard`](frame::guard) besides.
 
 mod assets;
+mod attempts;
 mod bundle;
+mod code;
 mod download;
+mod events;
 mod extension;
 mod failure;
 mod fleet;
 mod frame;
+mod gates;
 mod links;
 mod login;
+mod orders;
 mod page;
 pub(crate) mod session;
 mod site;
@@ -44,11 +49,13 @@ pub fn routes(app: Arc<App>, links: Links, extension: Option<Extension>) -> Rout
     let shared = Shared { app, links, extension: frame };
     let guarded = Router::new()
         .route("/", get(fleet::page))
+        .route("/orders", get(orders::page))
         .route("/sites/{site}", get(site::page))
         .route("/sites/{site}/evidence.pub", get(download::evidence_key))
         .route("/sites/{site}/evidence/{ledger_id}/{sequence}", get(bundle::page))
         .route("/sites/{site}/evidence/{ledger_id}/{sequence}/{file}", get(download::file))
         .route("/checkpoint.vkey", get(download::log_key))
+        .route("/events", get(events::events))
         .route("/logout", post(login::leave))
         .merge(pages.with_state(()))
         .route_layer(from_fn(frame::guard));

@@ -9,7 +9,7 @@ use compliance_protocol::time::{Span, Timestamp};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::store::{CheckRow, Gap, SiteRow, StoreError, View};
+use crate::store::{BoardRow, CheckRow, Gap, SiteRow, StoreError, View};
 
 /// A site that was not heard of for this many polls is silent, and what it last said is no news.
 const SILENT_AFTER_POLLS: i64 = 5;
@@ -59,8 +59,7 @@ pub struct CheckSummary {
 pub fn summary(app: &App, view: &View<'_>, row: SiteRow) -> Result<SiteSummary, StoreError> {
     let row = app.presence.complete(row);
     let now = app.now();
-    let silent_after = Span::from_secs(i64::from(app.poll_after_s) * SILENT_AFTER_POLLS);
-    let silent = row.last_seen.is_none_or(|seen| now.since(seen) > silent_after);
+    let silent = is_silent(app, &row, now);
     let states = view.check_states(&row)?.into_iter().map(|check| {
         let state = if silent { State::Unknown } else { current(&check, now) };
         let (reported, at, outcome) = (check.state, check.at, check.outcome);
@@ -86,23 +85,134 @@ pub fn all(app: &App, view: &View<'_>) -> Result<Vec<SiteSummary>, StoreError> {
 }
 
 /// The checks that every site is expected to report.
-const CHECKS: [&str; 6] = ["patching", "services", "backups", "firewall", "logging", "encryption"];
+pub const CHECKS: [&str; 6] =
+    ["patching", "services", "backups", "firewall", "logging", "encryption"];
 
-/// The state of each check that a site should report, and of those that it reports besides. What it
-/// never reported is unknown.
-pub fn expected(site: &SiteSummary) -> impl Iterator<Item = (&str, State)> {
-    let states = &site.states;
-    let others = states.keys().map(String::as_str).filter(|check| !CHECKS.contains(check));
-    CHECKS.into_iter().chain(others).map(|check| {
-        let state = states.get(check).map_or(State::Unknown, |summary| summary.state);
-        (check, state)
-    })
+/// What is known of a check now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// The baseline declares that there is nothing to check.
+    NotApplicable,
+    /// As the baseline says.
+    Compliant,
+    /// Nothing was reported, or so long ago that it is no news.
+    Stale,
+    /// The check could not look.
+    Unknown,
+    /// Not as the baseline says.
+    Drifted,
 }
 
-/// What a check says of now: the older of when it looked and when that came must not be too long ago.
+/// One check of a site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell {
+    /// The check.
+    pub check: String,
+    /// What is known of it now.
+    pub standing: Standing,
+    /// What it said last, and since when that is known.
+    pub last: Option<(State, Timestamp)>,
+}
+
+/// A site on the board.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// Its name.
+    pub site: Site,
+    /// The six checks, and those that it reports besides.
+    pub cells: Vec<Cell>,
+    /// When it was last heard of.
+    pub last_seen: Option<Timestamp>,
+    /// How many orders are open.
+    pub open_orders: u64,
+    /// How many bundles are missing in its chains.
+    pub missing: u64,
+}
+
+impl Line {
+    /// The worst of its checks. A site of which nothing is known is stale, never green.
+    pub fn worst(&self) -> Standing {
+        worst(&self.cells)
+    }
+
+    /// Whether somebody has to look.
+    pub fn needs_a_look(&self) -> bool {
+        self.worst() >= Standing::Stale || self.missing > 0
+    }
+}
+
+/// The worst of some checks; that nothing applies says nothing good.
+pub fn worst(cells: &[Cell]) -> Standing {
+    let worst = cells.iter().map(|cell| cell.standing).max();
+    worst.filter(|worst| *worst > Standing::NotApplicable).unwrap_or(Standing::Stale)
+}
+
+/// All sites: first those that need a look, and of those the worst.
+pub fn board(app: &App, view: &View<'_>) -> Result<Vec<Line>, StoreError> {
+    let now = app.now();
+    let mut lines: Vec<_> = view.board()?.into_iter().map(|row| line(app, row, now)).collect();
+    sort(&mut lines);
+    Ok(lines)
+}
+
+fn line(app: &App, row: BoardRow, now: Timestamp) -> Line {
+    let BoardRow { site, checks, open_orders, missing } = row;
+    let site = app.presence.complete(site);
+    let cells = cells(checks, is_silent(app, &site, now), now);
+    Line { site: site.name, cells, last_seen: site.last_seen, open_orders, missing }
+}
+
+fn sort(lines: &mut [Line]) {
+    let badness = |line: &Line| {
+        let worst = line.worst();
+        let so_bad = line.cells.iter().filter(|cell| cell.standing == worst).count();
+        (line.needs_a_look(), worst, line.missing > 0, so_bad)
+    };
+    lines.sort_by(|one, other| {
+        badness(other).cmp(&badness(one)).then_with(|| one.site.as_str().cmp(other.site.as_str()))
+    });
+}
+
+/// The six checks, and those of `reported` that are none of them.
+pub fn cells(reported: Vec<CheckRow>, silent: bool, now: Timestamp) -> Vec<Cell> {
+    let mut cells: Vec<_> = CHECKS.map(|check| cell(check.to_owned(), None, silent, now)).into();
+    for row in reported {
+        let new = cell(row.check.clone(), Some(&row), silent, now);
+        match cells.iter_mut().find(|cell| cell.check == new.check) {
+            Some(cell) => *cell = new,
+            None => cells.push(new),
+        }
+    }
+    cells
+}
+
+fn cell(check: String, row: Option<&CheckRow>, silent: bool, now: Timestamp) -> Cell {
+    let standing = match row {
+        Some(row) if !silent && is_news(row, now) => match row.state {
+            State::Compliant => Standing::Compliant,
+            State::Drifted => Standing::Drifted,
+            State::Unknown => Standing::Unknown,
+            State::NotApplicable => Standing::NotApplicable,
+        },
+        _ => Standing::Stale,
+    };
+    Cell { check, standing, last: row.map(|row| (row.state, row.at.min(row.received_at))) }
+}
+
+/// Whether a site was not heard of for so long that what it said is no news.
+pub fn is_silent(app: &App, site: &SiteRow, now: Timestamp) -> bool {
+    let silent_after = Span::from_secs(i64::from(app.poll_after_s) * SILENT_AFTER_POLLS);
+    site.last_seen.is_none_or(|seen| now.since(seen) > silent_after)
+}
+
+/// The older of when a check looked and when that came must not be too long ago.
+fn is_news(check: &CheckRow, now: Timestamp) -> bool {
+    now.since(check.at.min(check.received_at)) <= STATE_LIFE
+}
+
+/// What a check says of now.
 fn current(check: &CheckRow, now: Timestamp) -> State {
-    let news = check.at.min(check.received_at);
-    if now.since(news) > STATE_LIFE { State::Unknown } else { check.state }
+    if is_news(check, now) { check.state } else { State::Unknown }
 }
 
 #[cfg(test)]
@@ -124,5 +234,54 @@ mod tests {
         assert_eq!(current(&check(ago(3), now), now), State::Unknown);
         assert_eq!(current(&check(now, ago(3)), now), State::Unknown);
         assert_eq!(current(&check(ago(-30), now), now), State::Compliant);
+    }
+
+    fn row(check: &str, state: State, at: Timestamp) -> CheckRow {
+        CheckRow { check: check.to_owned(), state, outcome: Outcome::Success, at, received_at: at }
+    }
+
+    #[test]
+    fn only_what_was_just_reported_is_green() {
+        let now = Timestamp::from_millis(1_795_167_671_000);
+        let old = now.plus(Span::from_hours(-3));
+        let standings = |rows: Vec<CheckRow>, silent| {
+            let cells = cells(rows, silent, now);
+            cells.iter().map(|cell| cell.standing).collect::<Vec<_>>()
+        };
+        let six = |first| [vec![first], vec![Standing::Stale; 5]].concat();
+        for state in [State::Compliant, State::Drifted, State::Unknown, State::NotApplicable] {
+            assert_eq!(standings(vec![row("patching", state, old)], false), six(Standing::Stale));
+            assert_eq!(standings(vec![row("patching", state, now)], true), six(Standing::Stale));
+        }
+        let fresh = vec![row("patching", State::Compliant, now)];
+        assert_eq!(standings(fresh.clone(), false), six(Standing::Compliant));
+        assert_eq!(worst(&cells(fresh, false, now)), Standing::Stale);
+        assert_eq!(worst(&[]), Standing::Stale);
+        let none: Vec<_> = CHECKS.map(|check| row(check, State::NotApplicable, now)).into();
+        assert_eq!(worst(&cells(none, false, now)), Standing::Stale);
+        let more = vec![row("seventh", State::Drifted, now)];
+        assert_eq!(worst(&cells(more, false, now)), Standing::Drifted);
+    }
+
+    #[test]
+    fn what_needs_a_look_comes_first() {
+        let now = Timestamp::from_millis(1_795_167_671_000);
+        let line = |site: &str, worst: Option<State>, missing| {
+            let rows = CHECKS.map(|check| row(check, State::Compliant, now));
+            let worst = worst.map(|state| row("logging", state, now));
+            let cells = cells(rows.into_iter().chain(worst).collect(), false, now);
+            let site = site.parse().unwrap();
+            Line { site, cells, last_seen: None, open_orders: 0, missing }
+        };
+        let mut lines = vec![
+            line("b-good", None, 0),
+            line("a-good", Some(State::NotApplicable), 0),
+            line("c-gap", None, 2),
+            line("d-unknown", Some(State::Unknown), 0),
+            line("e-drifted", Some(State::Drifted), 0),
+        ];
+        sort(&mut lines);
+        let names: Vec<_> = lines.iter().map(|line| line.site.as_str()).collect();
+        assert_eq!(names, ["e-drifted", "d-unknown", "c-gap", "b-good", "a-good"]);
     }
 }

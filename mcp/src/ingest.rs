@@ -179,7 +179,8 @@ fn states_of(bundle: &Bundle) -> BTreeMap<&str, State> {
 /// As many checks as an appliance of a later release may have; what it names beyond is not shown.
 const MAX_CHECKS: usize = 16;
 
-fn is_check(name: &str) -> bool {
+/// Whether this can be the name of a check.
+pub(crate) fn is_check(name: &str) -> bool {
     (1..=32).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 

@@ -8,9 +8,10 @@ mod sites;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRef, FromRequestParts, State};
+use axum::extract::{Extension, FromRef, FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use compliance_pki::Identity;
@@ -25,6 +26,7 @@ use crate::identity::Peer;
 use crate::problem::{self, Problem};
 use crate::push::PushError;
 use crate::store::{SiteRow, View};
+use crate::stream;
 use crate::tls::Tls;
 
 /// What the operators' routes share.
@@ -64,6 +66,7 @@ pub fn routes(shared: Shared) -> Router {
         .merge(evidence::routes())
         .merge(events::routes())
         .route("/api/v1/links", post(link))
+        .route("/events", get(events))
         .route("/api/v1/health", get(health))
         .fallback(problem::no_such_page)
         .method_not_allowed_fallback(problem::no_such_method)
@@ -88,10 +91,11 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// A one-time link to the console.
+/// A one-time link to the console, and the code that can be typed instead.
 #[derive(Serialize)]
 struct Link {
     url: String,
+    code: String,
     expires_at: Timestamp,
 }
 
@@ -100,8 +104,19 @@ async fn link(
     State(links): State<Links>,
     Caller(operator): Caller,
 ) -> Result<(StatusCode, Json<Link>), Problem> {
-    let (token, expires_at) = app.sessions.invite(&app, operator)?;
-    Ok((StatusCode::CREATED, Json(Link { url: links.to(&token), expires_at })))
+    let invited = app.sessions.invite(operator, app.now(), &app.random)?;
+    let (url, code) = (links.to(&invited.token), invited.code.to_string());
+    Ok((StatusCode::CREATED, Json(Link { url, code, expires_at: invited.ends })))
+}
+
+/// What changes, until the operator's certificate ends.
+async fn events(
+    State(app): State<Arc<App>>,
+    _: Caller,
+    Extension(peer): Extension<Peer>,
+) -> Response {
+    let watcher = app.store.changes().watch();
+    stream::open(watcher, move || app.now() <= peer.valid_until)
 }
 
 /// The name of a site, as it stands in a path.

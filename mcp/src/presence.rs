@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use compliance_protocol::name::Site;
 use compliance_protocol::time::Timestamp;
 
+use crate::changes::{Change, Changes, What};
 use crate::store::{SiteRow, Store, StoreError};
 
 /// When one site was last heard of.
@@ -21,7 +22,10 @@ pub(crate) struct Presence(Mutex<HashMap<Site, Seen>>);
 
 impl Presence {
     /// A registered site was heard of; `head` when it was given a feed head.
-    pub(crate) fn seen(&self, site: &Site, at: Timestamp, head: bool) {
+    pub(crate) fn seen(&self, changes: &Changes, site: &Site, at: Timestamp, head: bool) {
+        if changes.are_watched() {
+            changes.tell(Change { site: site.clone(), what: What::Seen { at } });
+        }
         let mut sites = self.sites();
         let before = sites.get(site).and_then(|seen| seen.head_at);
         let head_at = if head { Some(at) } else { before };

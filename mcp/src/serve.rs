@@ -114,8 +114,8 @@ pub async fn run(
     stop.await;
     systemd::stopping();
     tracing::info!("stopping; requests in flight are finished");
+    app.store.changes().end();
     let _ = closing.send(true);
-    app.store.end_waits();
     finish(&app, tasks).await;
     forget(&file)
 }

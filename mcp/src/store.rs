@@ -9,6 +9,7 @@ mod evidence;
 mod log;
 mod orders;
 mod outbox;
+mod pages;
 mod readers;
 mod row;
 mod schema;
@@ -22,7 +23,6 @@ use std::path::{Path, PathBuf};
 
 use compliance_protocol::digest::Digest;
 use rusqlite::Connection;
-use tokio::sync::watch;
 
 pub use certificates::CertificateRow;
 pub use chain::{Gap, NewBundle, Place};
@@ -30,8 +30,11 @@ pub use evidence::{EvidenceFiles, EvidenceRow};
 pub use log::{LogHead, Nodes};
 pub use orders::{NewOrder, OpenRow, OrderRow, OrderState, Terminal};
 pub use outbox::{Event, EventKind, EventOf, OrderChange};
+pub use pages::{BoardRow, Filter, OrderLine};
 pub use sites::{CheckRow, Issued, SiteRow};
 pub use writer::Tx;
+
+use crate::changes::Changes;
 
 use readers::Readers;
 use writer::Writer;
@@ -88,6 +91,7 @@ pub type SignCheckpoint = Box<dyn Fn(u64, Digest) -> Result<String, String> + Se
 pub struct Store {
     readers: Readers,
     writer: Writer,
+    changes: Changes,
     // Held, not read: who has the lock has the data folder.
     _lock: File,
 }
@@ -99,8 +103,9 @@ impl Store {
         let path = folder.join(FILE);
         let connection = Connection::open(&path)?;
         schema::prepare(&connection)?;
-        let writer = Writer::start(connection, sign)?;
-        Ok(Self { readers: Readers::open(&path)?, writer, _lock: lock })
+        let changes = Changes::default();
+        let writer = Writer::start(connection, sign, changes.clone())?;
+        Ok(Self { readers: Readers::open(&path)?, writer, changes, _lock: lock })
     }
 
     /// Reads at one moment: what other connections commit meanwhile is not seen. It blocks.
@@ -123,14 +128,9 @@ impl Store {
         self.writer.write(work).await
     }
 
-    /// Sees each commit from now on. Its value is false once nobody is to wait for another one.
-    pub fn commits(&self) -> watch::Receiver<bool> {
-        self.writer.commits.subscribe()
-    }
-
-    /// Sends those away who wait for a commit.
-    pub fn end_waits(&self) {
-        self.writer.commits.send_replace(false);
+    /// Where it is told what was committed.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Ends the writing thread after what it was given; later writes are refused.

@@ -6,13 +6,13 @@ use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::evidence::{Bundle, StepResult};
-use compliance_protocol::gate::{GateName, GateState};
+use compliance_protocol::evidence::Bundle;
 use compliance_protocol::json;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Failure;
+use super::gates::{self, Gate};
 use super::page::{Layout, Viewer, render};
 use super::view::{self, Mark, When};
 use crate::app::App;
@@ -39,21 +39,16 @@ struct Page {
     gates: Vec<Gate>,
     pre: Option<String>,
     post: Option<String>,
+    retry: Option<When>,
     receipt: String,
 }
 
 struct Action {
     name: String,
     target: String,
-    result: &'static str,
+    result: Mark,
     duration_ms: u64,
     output_bytes: u64,
-}
-
-struct Gate {
-    name: &'static str,
-    state: &'static str,
-    why: String,
 }
 
 pub(super) async fn page(
@@ -80,9 +75,10 @@ pub(super) async fn page(
         received: view::when(row.received_at, now),
         trigger: trigger(&bundle),
         actions: actions(&bundle),
-        gates: gates(&bundle),
+        gates: gates::all(&bundle.gates, now),
         pre: pretty(&bundle.pre),
         post: pretty(&bundle.post),
+        retry: bundle.retry_after.map(|at| view::when(at, now)),
         receipt,
         bundle,
     }))
@@ -101,41 +97,11 @@ fn actions(bundle: &Bundle) -> Vec<Action> {
     let action = |action: &compliance_protocol::evidence::ActionRecord| Action {
         name: action.name.clone(),
         target: action.target.clone(),
-        result: match action.result {
-            StepResult::Done => "done",
-            StepResult::Failed => "failed",
-            StepResult::TimedOut => "timed out",
-            StepResult::Would => "would have been done",
-        },
+        result: view::step(action.result),
         duration_ms: action.duration_ms,
         output_bytes: action.output_bytes,
     };
     bundle.actions.iter().map(action).collect()
-}
-
-fn gates(bundle: &Bundle) -> Vec<Gate> {
-    let gate = |gate: &compliance_protocol::gate::Gate| Gate {
-        name: match gate.gate {
-            GateName::Busy => "nobody else acts",
-            GateName::Clock => "clock",
-            GateName::Head => "control plane heard of",
-            GateName::Pause => "not paused",
-            GateName::Policy => "policy",
-            GateName::Quarantine => "not in quarantine",
-            GateName::Rate => "rate",
-            GateName::Shutdown => "no shutdown scheduled",
-            GateName::Space => "space",
-            GateName::Switch => "nobody else switches",
-            GateName::Window => "window",
-        },
-        state: match gate.state {
-            GateState::Open => "open",
-            GateState::Closed => "closed",
-            GateState::Unknown => "unknown",
-        },
-        why: gate.why.clone(),
-    };
-    bundle.gates.iter().map(gate).collect()
 }
 
 /// The code that bundles write for a value.

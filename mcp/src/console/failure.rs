@@ -1,8 +1,12 @@
 //! Pages that cannot be shown.
 
-use axum::http::StatusCode;
+use askama::Template;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use compliance_protocol::time::Span;
 
+use super::login::LoginPage;
+use super::page::{Layout, render};
 use crate::problem::Problem;
 
 /// A page that cannot be shown. The layout around it comes when the answer leaves the console.
@@ -10,6 +14,12 @@ use crate::problem::Problem;
 pub enum Failure {
     /// There is no session, or it has ended.
     NoSession,
+    /// The code that was typed is none, or none any more.
+    WrongCode,
+    /// Too many tried to log in; for this long nobody may.
+    TooManyTries(Span),
+    /// The session has as many pages open that keep themselves up to date as it may.
+    TooManyStreams,
     /// What the page says instead.
     Problem(Problem),
 }
@@ -23,18 +33,71 @@ impl<E: Into<Problem>> From<E> for Failure {
 impl Failure {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NoSession => StatusCode::UNAUTHORIZED,
+            Self::NoSession | Self::WrongCode => StatusCode::UNAUTHORIZED,
+            Self::TooManyTries(_) | Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Self::Problem(problem) => problem.status(),
         }
+    }
+
+    /// The page that says it, with status and headers of `answer`.
+    pub(super) fn page(self, answer: Response, layout: Layout) -> Response {
+        let text = |text: &str| Some(text.to_owned());
+        let page = match self {
+            Self::NoSession => render(&LoginPage { layout, wrong: None }),
+            Self::WrongCode => {
+                let wrong = text("This code is wrong, or used up, or its five minutes are over.");
+                render(&LoginPage { layout, wrong })
+            }
+            Self::TooManyTries(wait) => {
+                let wrong =
+                    text(&format!("Too many wrong codes. Try again in {} s.", seconds(wait)));
+                render(&LoginPage { layout, wrong })
+            }
+            Self::TooManyStreams => render(&Message {
+                layout,
+                title: "Too many open pages".to_owned(),
+                text: "Other pages of this session keep themselves up to date. Close some."
+                    .to_owned(),
+            }),
+            Self::Problem(problem) => {
+                let title = problem.status().canonical_reason().unwrap_or("It failed").to_owned();
+                render(&Message { layout, title, text: problem.detail().to_owned() })
+            }
+        };
+        let (head, _) = answer.into_parts();
+        let (mut page, body) = page.into_parts();
+        page.headers.extend(head.headers);
+        if page.status == StatusCode::OK {
+            page.status = head.status;
+        }
+        Response::from_parts(page, body)
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = self.status().into_response();
+        if let Self::TooManyTries(wait) = self
+            && let Ok(wait) = HeaderValue::from_str(&seconds(wait).to_string())
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, wait);
+        }
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(wait: Span) -> i64 {
+    wait.as_millis().saturating_add(999) / 1000
+}
+
+#[derive(Template)]
+#[template(path = "message.html")]
+struct Message {
+    layout: Layout,
+    title: String,
+    text: String,
 }
 
 pub(super) async fn nothing_here() -> Failure {

@@ -1,50 +1,125 @@
-//! `/`: all sites.
+//! `/`: all sites, those first that need a look.
 
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::State;
+use axum::http::Uri;
 use axum::response::Response;
+use compliance_protocol::time::Timestamp;
+use serde::Deserialize;
 
 use super::Failure;
 use super::page::{Layout, Viewer, render};
 use super::view::{self, Mark, When};
 use crate::app::App;
-use crate::fleet::{self, SiteSummary};
+use crate::body;
+use crate::fleet::{self, CHECKS, Cell, Line, Standing};
+
+/// As many sites a page shows.
+const SITES: usize = 200;
 
 #[derive(Template)]
 #[template(path = "fleet.html")]
 struct Page {
     layout: Layout,
     tenant: String,
-    sites: Vec<Row>,
+    find: String,
+    checks: [&'static str; 6],
+    summary: Summary,
+    rows: Vec<Row>,
+    found: usize,
+    pages: Pages,
+}
+
+/// How many sites there are, and how many of each kind.
+struct Summary {
+    sites: usize,
+    need_a_look: usize,
+    kinds: Vec<(usize, Mark)>,
+    gaps: usize,
+}
+
+/// Which part of the sites is shown; the first page is 1.
+struct Pages {
+    at: usize,
+    of: usize,
 }
 
 struct Row {
     name: String,
+    needs_a_look: bool,
     worst: Mark,
-    checks: Vec<(String, Mark)>,
+    cells: Vec<(String, Mark, Option<When>)>,
     seen: Option<When>,
-    open_orders: usize,
-    bundles: u64,
-    gaps: usize,
+    open_orders: u64,
+    missing: u64,
 }
 
-pub(super) async fn page(State(app): State<Arc<App>>, viewer: Viewer) -> Result<Response, Failure> {
-    let sites = app.blocking(|app| Ok(app.store.read(|view| fleet::all(app, view))?)).await?;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    #[serde(default)]
+    find: String,
+    page: Option<usize>,
+}
+
+pub(super) async fn page(
+    State(app): State<Arc<App>>,
+    viewer: Viewer,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let Query { find, page } = body::query(&uri)?;
+    let lines = app.blocking(|app| app.store.read(|view| Ok(fleet::board(app, view)?))).await?;
+    let summary = summary(&lines);
+    // What no name has finds nothing anyway.
+    let find = find.to_lowercase();
+    let find: String = find.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let found: Vec<_> =
+        lines.into_iter().filter(|line| line.site.as_str().contains(&find)).collect();
+    let of = found.len().div_ceil(SITES).max(1);
+    let at = page.unwrap_or(1).clamp(1, of);
     let now = app.now();
-    let row = |site: SiteSummary| Row {
-        name: site.site.to_string(),
-        worst: view::state(view::worst(fleet::expected(&site).map(|(_, state)| state))),
-        checks: fleet::expected(&site)
-            .map(|(check, state)| (check.to_owned(), view::state(state)))
+    let shown = found.iter().skip((at - 1) * SITES).take(SITES);
+    Ok(render(&Page {
+        layout: viewer.layout,
+        tenant: app.tenant.to_string(),
+        find,
+        checks: CHECKS,
+        summary,
+        rows: shown.map(|line| row(line, now)).collect(),
+        found: found.len(),
+        pages: Pages { at, of },
+    }))
+}
+
+fn summary(lines: &[Line]) -> Summary {
+    let count = |standing| lines.iter().filter(|line| line.worst() == standing).count();
+    let kinds =
+        [Standing::Drifted, Standing::Unknown, Standing::Stale, Standing::Compliant].into_iter();
+    Summary {
+        sites: lines.len(),
+        need_a_look: lines.iter().filter(|line| line.needs_a_look()).count(),
+        kinds: kinds
+            .map(|standing| (count(standing), view::standing(standing)))
+            .filter(|(count, _)| *count > 0)
             .collect(),
-        seen: site.last_seen.map(|at| view::when(at, now)),
-        open_orders: site.open_orders,
-        bundles: site.bundles,
-        gaps: site.gaps.len(),
+        gaps: lines.iter().filter(|line| line.missing > 0).count(),
+    }
+}
+
+fn row(line: &Line, now: Timestamp) -> Row {
+    let cell = |cell: &Cell| {
+        let when = cell.last.map(|(_, at)| view::when(at, now));
+        (cell.check.clone(), view::standing(cell.standing), when)
     };
-    let sites = sites.into_iter().map(row).collect();
-    let tenant = app.tenant.to_string();
-    Ok(render(&Page { layout: viewer.layout, tenant, sites }))
+    Row {
+        name: line.site.to_string(),
+        needs_a_look: line.needs_a_look(),
+        worst: view::standing(line.worst()),
+        cells: line.cells.iter().take(CHECKS.len()).map(cell).collect(),
+        seen: line.last_seen.map(|at| view::when(at, now)),
+        open_orders: line.open_orders,
+        missing: line.missing,
+    }
 }

@@ -1,18 +1,16 @@
 //! What all requests to the console go through, and all answers.
 
-use askama::Template;
 use axum::Form;
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use compliance_protocol::digest::Digest;
 use serde::Deserialize;
 
 use super::links::COOKIE;
-use super::login::LoginPage;
-use super::page::{Layout, Viewer, render};
+use super::page::{Layout, Viewer};
 use super::{Failure, Shared};
 use crate::body;
 use crate::problem::Problem;
@@ -46,7 +44,7 @@ pub(super) async fn dress(
             .into_response()
     };
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = told(failure, response, layout);
+        response = failure.page(response, layout);
     }
     harden(response)
 }
@@ -62,7 +60,11 @@ pub(super) async fn guard(request: Request, next: Next) -> Result<Response, Fail
 }
 
 fn identify(shared: &Shared, request: &Request) -> (Layout, Option<Viewer>) {
-    let mut layout = Layout { at: request.uri().path().to_owned(), ..Layout::default() };
+    let mut layout = Layout {
+        at: request.uri().path().to_owned(),
+        now: shared.app.now().to_string(),
+        ..Layout::default()
+    };
     if let Some(extension) = &shared.extension {
         layout.banner = Some(extension.banner.clone());
         layout.link = Some(extension.link.clone());
@@ -115,30 +117,6 @@ async fn with_token(request: Request, token: &str) -> Result<Request, Failure> {
     }
     Err(Problem::forbidden("This page is from another session. Load it again, and try again.")
         .into())
-}
-
-#[derive(Template)]
-#[template(path = "message.html")]
-struct Message {
-    layout: Layout,
-    title: String,
-    text: String,
-}
-
-/// The answer with a page that says what failed.
-fn told(failure: Failure, answer: Response, layout: Layout) -> Response {
-    let page = match failure {
-        Failure::NoSession => render(&LoginPage { layout }),
-        Failure::Problem(problem) => {
-            let title = problem.status().canonical_reason().unwrap_or("It failed").to_owned();
-            render(&Message { layout, title, text: problem.detail().to_owned() })
-        }
-    };
-    let (head, _) = answer.into_parts();
-    let (mut page, body) = page.into_parts();
-    page.headers.extend(head.headers);
-    page.status = if page.status == StatusCode::OK { head.status } else { page.status };
-    Response::from_parts(page, body)
 }
 
 /// What every answer of the console says to the browser.

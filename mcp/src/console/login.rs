@@ -2,21 +2,26 @@
 
 use askama::Template;
 use axum::Form;
+use axum::extract::rejection::FormRejection;
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use serde::Deserialize;
 
+use super::code::Code;
 use super::frame::cookie;
 use super::page::{Layout, Viewer, render};
+use super::session::Denied;
 use super::{Failure, Shared};
 use crate::body::Params;
 use crate::problem::Problem;
 
+/// How to log in, and what was wrong the last time.
 #[derive(Template)]
 #[template(path = "login.html")]
 pub(super) struct LoginPage {
     pub(super) layout: Layout,
+    pub(super) wrong: Option<String>,
 }
 
 /// How to log in; or the way on for who is.
@@ -26,24 +31,33 @@ pub(super) async fn page(
 ) -> Response {
     match viewer {
         Some(_) => Redirect::to("/").into_response(),
-        None => render(&LoginPage { layout }),
+        None => render(&LoginPage { layout, wrong: None }),
     }
 }
 
 /// What the login page sends.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Code {
+pub(super) struct Typed {
     code: String,
 }
 
-/// The code of a one-time link, typed in.
+/// The code of an invitation, typed in.
 pub(super) async fn log_in(
     State(shared): State<Shared>,
-    form: Result<Form<Code>, axum::extract::rejection::FormRejection>,
+    typed: Result<Form<Typed>, FormRejection>,
 ) -> Result<Response, Failure> {
-    let Form(Code { code }) = form.map_err(|error| Problem::bad_request(error.to_string()))?;
-    session(&shared, code.trim())
+    let Form(Typed { code }) = typed.map_err(|error| Problem::bad_request(error.to_string()))?;
+    let app = &shared.app;
+    match app.sessions.by_code(&Code::typed(&code), app.now(), &app.random) {
+        Ok(secret) => Ok(logged_in(&shared, &secret)),
+        Err(Denied::Wrong) => {
+            tracing::warn!("somebody typed a wrong code for the console");
+            Err(Failure::WrongCode)
+        }
+        Err(Denied::TooMany(wait)) => Err(Failure::TooManyTries(wait)),
+        Err(Denied::Problem(problem)) => Err(problem.into()),
+    }
 }
 
 /// A one-time link, opened.
@@ -51,21 +65,23 @@ pub(super) async fn enter(
     State(shared): State<Shared>,
     Params(token): Params<String>,
 ) -> Result<Response, Failure> {
-    session(&shared, &token)
-}
-
-fn session(shared: &Shared, token: &str) -> Result<Response, Failure> {
-    let Some(secret) = shared.app.sessions.enter(&shared.app, token)? else {
-        return Err(Problem::new(
+    let app = &shared.app;
+    match app.sessions.by_link(&token, app.now(), &app.random) {
+        Ok(secret) => Ok(logged_in(&shared, &secret)),
+        Err(Denied::Wrong) => Err(Problem::new(
             StatusCode::GONE,
             "link",
             "The link is used up",
             "This link was used already, or its five minutes are over. Ask for another one.",
         )
-        .into());
-    };
-    let cookie = [(header::SET_COOKIE, shared.links.cookie(&secret))];
-    Ok((cookie, Redirect::to("/")).into_response())
+        .into()),
+        Err(Denied::TooMany(wait)) => Err(Failure::TooManyTries(wait)),
+        Err(Denied::Problem(problem)) => Err(problem.into()),
+    }
+}
+
+fn logged_in(shared: &Shared, secret: &str) -> Response {
+    ([(header::SET_COOKIE, shared.links.cookie(secret))], Redirect::to("/")).into_response()
 }
 
 /// Ends the session.

@@ -27,6 +27,8 @@ pub(super) struct Layout {
     pub(super) banner: Option<String>,
     /// What an extension adds to the navigation.
     pub(super) link: Option<NavigationLink>,
+    /// The time, by which the script reckons.
+    pub(super) now: String,
     /// The path that was asked for.
     pub(super) at: String,
 }

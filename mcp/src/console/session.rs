@@ -1,4 +1,4 @@
-//! One-time links and the sessions that they become. Both live in memory only, by their digests.
+//! Invitations and the sessions that they become. Both live in memory only, by digests of their secrets.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,87 +7,288 @@ use compliance_protocol::digest::Digest;
 use compliance_protocol::name::Operator;
 use compliance_protocol::time::{Span, Timestamp};
 
-use crate::app::App;
+use super::attempts::Attempts;
+use super::code::Code;
+use crate::app::Random;
 use crate::problem::Problem;
 
-/// How long a one-time link can be used.
-const LINK_LIFE: Span = Span::from_secs(5 * 60);
-/// How long a session lasts.
+/// How long an invitation can be used.
+const INVITATION_LIFE: Span = Span::from_secs(5 * 60);
+/// How long a session lasts at most.
 pub(super) const SESSION_LIFE: Span = Span::from_hours(8);
-/// As many links and sessions, each, are kept at once.
+/// How long a session lasts that nobody uses. An open page uses it.
+const IDLE_LIFE: Span = Span::from_secs(30 * 60);
+/// As many invitations and sessions, each, are kept at once.
 const MOST: usize = 1000;
+/// As many pages of a session are kept up to date at once: of its six connections a browser needs some for
+/// the pages themselves.
+const STREAMS: usize = 4;
 
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(Mutex<Tables>);
+pub(crate) struct Sessions {
+    tables: Mutex<Tables>,
+    attempts: Attempts,
+}
 
 #[derive(Debug, Default)]
 struct Tables {
-    links: Table,
-    sessions: Table,
+    invitations: HashMap<Digest, Invitation>,
+    sessions: HashMap<Digest, Session>,
 }
 
-/// What a secret opens, and until when.
-type Table = HashMap<Digest, (Operator, Timestamp)>;
+#[derive(Debug)]
+struct Invitation {
+    operator: Operator,
+    code: Digest,
+    ends: Timestamp,
+}
+
+#[derive(Debug)]
+struct Session {
+    operator: Operator,
+    ends: Timestamp,
+    used: Timestamp,
+    streams: usize,
+}
+
+/// What an operator is given: two ways to use one invitation, until it ends.
+#[derive(Debug)]
+pub(crate) struct Invited {
+    pub(crate) token: String,
+    pub(crate) code: Code,
+    pub(crate) ends: Timestamp,
+}
+
+/// Why nobody gets a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// There is no such invitation, or none any more.
+    Wrong,
+    /// There were too many wrong ones; this long nobody may try.
+    TooMany(Span),
+    /// The server cannot.
+    Problem(Problem),
+}
+
+impl From<Problem> for Denied {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
 
 impl Sessions {
-    /// A link for `operator`: its secret, and when it ends.
+    /// An invitation for `operator`.
     pub(crate) fn invite(
         &self,
-        app: &App,
         operator: Operator,
-    ) -> Result<(String, Timestamp), Problem> {
-        tracing::info!(%operator, "a one-time link was made");
-        issue(app, operator, LINK_LIFE, &mut self.tables().links)
-    }
-
-    /// Uses a link up; returns the session's secret, or nothing if it is no link or none any more.
-    pub(super) fn enter(&self, app: &App, link: &str) -> Result<Option<String>, Problem> {
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<Invited, Problem> {
         let mut tables = self.tables();
-        let link = tables.links.remove(&Digest::of(link.as_bytes()));
-        let Some((operator, ends)) = link else { return Ok(None) };
-        if ends <= app.now() {
-            return Ok(None);
-        }
-        tracing::info!(%operator, "a one-time link was used");
-        let (secret, _) = issue(app, operator, SESSION_LIFE, &mut tables.sessions)?;
-        Ok(Some(secret))
+        tables.invitations.retain(|_, invitation| now < invitation.ends);
+        let token = secret(random, tables.invitations.len())?;
+        let (code, ends) = (Code::of(&token), now.plus(INVITATION_LIFE));
+        tracing::info!(%operator, "a one-time link was made");
+        let invitation = Invitation { operator, code: digest(code.as_str()), ends };
+        tables.invitations.insert(digest(&token), invitation);
+        Ok(Invited { token, code, ends })
     }
 
-    /// Whose session this secret is.
+    /// Uses an invitation up by its link; returns the session's secret. A right link needs no luck: it is
+    /// taken also while wrong ones are not looked at any more.
+    pub(super) fn by_link(
+        &self,
+        token: &str,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<String, Denied> {
+        let mut tables = self.tables();
+        match tables.invitations.remove(&digest(token)) {
+            Some(invitation) => begin(&mut tables, invitation, now, random),
+            None => Err(self.attempts.begin(now).map_or_else(Denied::TooMany, |()| Denied::Wrong)),
+        }
+    }
+
+    /// The same by its code, which could be guessed by who has many tries.
+    pub(super) fn by_code(
+        &self,
+        code: &Code,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<String, Denied> {
+        let mut tables = self.tables();
+        self.attempts.begin(now).map_err(Denied::TooMany)?;
+        let code = digest(code.as_str());
+        let found = tables.invitations.iter().find(|(_, invitation)| invitation.code == code);
+        let link = *found.ok_or(Denied::Wrong)?.0;
+        self.attempts.was_right();
+        let invitation = tables.invitations.remove(&link).ok_or(Denied::Wrong)?;
+        begin(&mut tables, invitation, now, random)
+    }
+
+    /// Whose session this secret is. It counts as use.
     pub(super) fn who(&self, secret: &str, now: Timestamp) -> Option<Operator> {
-        let tables = self.tables();
-        let (operator, ends) = tables.sessions.get(&Digest::of(secret.as_bytes()))?;
-        (now < *ends).then(|| operator.clone())
+        let mut tables = self.tables();
+        let session = tables.sessions.get_mut(&digest(secret))?;
+        session.is_open(now).then(|| {
+            session.used = now;
+            session.operator.clone()
+        })
     }
 
     /// Ends a session.
     pub(super) fn leave(&self, secret: &str) {
-        self.tables().sessions.remove(&Digest::of(secret.as_bytes()));
+        self.tables().sessions.remove(&digest(secret));
+    }
+
+    /// Counts one more page that is kept up to date; false if there are too many, or no session.
+    pub(super) fn begin_stream(&self, secret: &str) -> bool {
+        let mut tables = self.tables();
+        let session = tables.sessions.get_mut(&digest(secret));
+        session.is_some_and(|session| {
+            let free = session.streams < STREAMS;
+            session.streams += usize::from(free);
+            free
+        })
+    }
+
+    /// One less.
+    pub(super) fn end_stream(&self, secret: &str) {
+        if let Some(session) = self.tables().sessions.get_mut(&digest(secret)) {
+            session.streams = session.streams.saturating_sub(1);
+        }
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn issue(
-    app: &App,
-    operator: Operator,
-    life: Span,
-    table: &mut Table,
-) -> Result<(String, Timestamp), Problem> {
-    let now = app.now();
-    table.retain(|_, (_, ends)| now < *ends);
-    if table.len() >= MOST {
+impl Session {
+    fn is_open(&self, now: Timestamp) -> bool {
+        now < self.ends && now < self.used.plus(IDLE_LIFE)
+    }
+}
+
+fn begin(
+    tables: &mut Tables,
+    invitation: Invitation,
+    now: Timestamp,
+    random: &Random,
+) -> Result<String, Denied> {
+    if invitation.ends <= now {
+        return Err(Denied::Wrong);
+    }
+    tables.sessions.retain(|_, session| session.is_open(now));
+    let secret = secret(random, tables.sessions.len())?;
+    let operator = invitation.operator;
+    tracing::info!(%operator, "a one-time link was used");
+    let session = Session { operator, ends: now.plus(SESSION_LIFE), used: now, streams: 0 };
+    tables.sessions.insert(digest(&secret), session);
+    Ok(secret)
+}
+
+/// A new secret, if there are not too many already.
+fn secret(random: &Random, open: usize) -> Result<String, Problem> {
+    if open >= MOST {
         return Err(Problem::unavailable(
             "too many links or sessions are open; wait until some end",
         ));
     }
-    let random = (app.random)().map_err(|error| {
+    let bytes = random().map_err(|error| {
         tracing::error!(%error, "no random bytes");
         Problem::unavailable("the server has no random bytes; try again later")
     })?;
-    let (secret, ends) = (hex::encode(random), now.plus(life));
-    table.insert(Digest::of(secret.as_bytes()), (operator, ends));
-    Ok((secret, ends))
+    Ok(hex::encode(bytes))
+}
+
+fn digest(secret: &str) -> Digest {
+    Digest::of(secret.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_167_671_000);
+
+    fn later(seconds: i64) -> Timestamp {
+        NOW.plus(Span::from_secs(seconds))
+    }
+
+    fn random() -> Random {
+        let next = AtomicU8::new(0);
+        Arc::new(move || Ok([next.fetch_add(1, Ordering::Relaxed); 32]))
+    }
+
+    fn invite(sessions: &Sessions, random: &Random) -> Invited {
+        sessions.invite("ada".parse().unwrap(), NOW, random).unwrap()
+    }
+
+    #[test]
+    fn an_invitation_is_good_once_for_five_minutes_by_link_or_by_code() {
+        let (sessions, random) = (Sessions::default(), random());
+        let (first, second) = (invite(&sessions, &random), invite(&sessions, &random));
+        assert!(sessions.by_link(&first.token, later(299), &random).is_ok());
+        assert!(sessions.by_code(&second.code, later(299), &random).is_ok());
+        for used in [&first, &second] {
+            let (link, code) = (&used.token, &used.code);
+            assert_eq!(sessions.by_link(link, later(299), &random), Err(Denied::Wrong));
+            assert_eq!(sessions.by_code(code, later(299), &random), Err(Denied::Wrong));
+        }
+        for _ in 0..2 {
+            let late = invite(&sessions, &random);
+            assert_eq!(sessions.by_link(&late.token, later(300), &random), Err(Denied::Wrong));
+            assert_eq!(sessions.by_code(&late.code, later(300), &random), Err(Denied::Wrong));
+        }
+    }
+
+    #[test]
+    fn a_session_ends_after_half_an_hour_without_use_and_after_eight_hours_anyway() {
+        let (sessions, random) = (Sessions::default(), random());
+        let begin = || {
+            let token = invite(&sessions, &random).token;
+            sessions.by_link(&token, NOW, &random).unwrap()
+        };
+        let (used, left) = (begin(), begin());
+        for minutes in 1..480 {
+            assert!(sessions.who(&used, later(60 * minutes)).is_some(), "{minutes}");
+        }
+        assert!(sessions.who(&used, later(60 * 480)).is_none());
+        assert!(sessions.who(&left, later(30 * 60)).is_none());
+        let ended = begin();
+        sessions.leave(&ended);
+        assert!(sessions.who(&ended, NOW).is_none());
+    }
+
+    #[test]
+    fn when_there_were_too_many_wrong_codes_only_a_link_helps() {
+        let (sessions, random) = (Sessions::default(), random());
+        let [by_link, by_code] = [(); 2].map(|()| invite(&sessions, &random));
+        let wrong = Code::typed("0000-0000-0000");
+        for _ in 0..10 {
+            assert_eq!(sessions.by_code(&wrong, NOW, &random), Err(Denied::Wrong));
+        }
+        let wait = Span::from_secs(6);
+        assert_eq!(sessions.by_code(&wrong, NOW, &random), Err(Denied::TooMany(wait)));
+        assert_eq!(sessions.by_code(&by_code.code, NOW, &random), Err(Denied::TooMany(wait)));
+        assert_eq!(sessions.by_link("no link", NOW, &random), Err(Denied::TooMany(wait)));
+        assert!(sessions.by_link(&by_link.token, NOW, &random).is_ok());
+        assert!(sessions.by_code(&by_code.code, later(6), &random).is_ok());
+    }
+
+    #[test]
+    fn a_session_has_four_streams_and_none_without_a_session() {
+        let (sessions, random) = (Sessions::default(), random());
+        let token = invite(&sessions, &random).token;
+        let secret = sessions.by_link(&token, NOW, &random).unwrap();
+        assert!((0..STREAMS).all(|_| sessions.begin_stream(&secret)));
+        assert!(!sessions.begin_stream(&secret));
+        sessions.end_stream(&secret);
+        assert!(sessions.begin_stream(&secret));
+        assert!(!sessions.begin_stream("nobody"));
+    }
 }

@@ -1,4 +1,8 @@
-//! `/sites/{site}`: one site, its checks, orders and evidence.
+//! `/sites/{site}`: one site, its checks, why it does not act, its evidence and orders.
+
+mod cards;
+mod timeline;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -6,64 +10,84 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use compliance_protocol::clock::{ClockEvidence, ClockSource};
+use compliance_protocol::evidence::{Bundle, Mode, Outcome};
+use compliance_protocol::json;
 use compliance_protocol::time::Timestamp;
-use serde::Deserialize;
 
 use super::Failure;
+use super::orders::{self, Order};
 use super::page::{Layout, Viewer, render};
 use super::view::{self, Mark, When};
 use crate::app::App;
 use crate::body::{self, Params};
-use crate::fleet::{self, SiteSummary};
+use crate::fleet::{self, Cell};
 use crate::operator::{site_name, site_row};
-use crate::store::{EvidenceRow, OrderRow, OrderState};
+use crate::problem::Problem;
+use crate::store::{EvidenceFiles, EvidenceRow, Filter, Gap, OrderLine, SiteRow, StoreError, View};
+use cards::Card;
+use timeline::Timeline;
+use waiting::Waiting;
 
-/// As many bundles a page shows.
-const EVIDENCE: u32 = 50;
-/// As many orders a page shows.
-const ORDERS: u32 = 50;
+/// As many orders a site's page shows.
+const ORDERS: u32 = 10;
 
 #[derive(Template)]
 #[template(path = "site.html")]
 struct Page {
     layout: Layout,
-    site: SiteSummary,
+    name: String,
     worst: Mark,
     seen: Option<When>,
     head: Option<When>,
     registered: When,
-    checks: Vec<Check>,
+    epoch: u64,
+    newest: Option<Newest>,
+    bundles: u64,
+    gaps: Vec<Gap>,
+    waiting: Option<Waiting>,
+    opens: Option<When>,
+    cards: Vec<Card>,
+    timeline: Timeline,
     orders: Vec<Order>,
-    evidence: Vec<Evidence>,
-    older: Option<u64>,
 }
 
-struct Check {
-    name: String,
-    mark: Mark,
-    /// When it looked, and what it reported, if that is no longer what holds.
-    at: Option<When>,
-    reported: Option<&'static str>,
+/// What the newest bundle says of the appliance, and how it came.
+struct Newest {
+    at: Link,
+    mode: String,
+    clock: Mark,
+    clock_says: String,
+    system: Option<String>,
+    software: String,
+    received: When,
+    lag: String,
 }
 
-struct Order {
-    row: OrderRow,
-    state: &'static str,
-    outcome: Option<Mark>,
-    issued: When,
-    expires: When,
+/// A link to a bundle.
+struct Link {
+    path: String,
+    sequence: u64,
 }
 
-struct Evidence {
+/// A bundle that was read from the store.
+struct Stored {
     row: EvidenceRow,
-    mark: Mark,
-    at: When,
+    bundle: Bundle,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Query {
-    before: Option<u64>,
+/// What the store knows of a site, at one moment.
+struct Known {
+    site: SiteRow,
+    silent: bool,
+    cells: Vec<Cell>,
+    newest: Option<Stored>,
+    of_checks: Vec<Option<Stored>>,
+    deferred: Option<Stored>,
+    bundles: u64,
+    gaps: Vec<Gap>,
+    orders: Vec<OrderLine>,
+    evidence: Vec<EvidenceRow>,
 }
 
 pub(super) async fn page(
@@ -73,76 +97,110 @@ pub(super) async fn page(
     uri: Uri,
 ) -> Result<Response, Failure> {
     let name = site_name(&site)?;
-    let Query { before } = body::query(&uri)?;
-    let (site, orders, evidence) = app
+    let question = timeline::Question::of(body::query(&uri)?)?;
+    let asked = question.clone();
+    let known = app
         .blocking(move |app| {
             app.store.read(|view| {
                 let row = site_row(view, &name)?;
-                let orders = view.orders(Some(&row), ORDERS)?;
-                let evidence = view.newest_evidence(&row, before, EVIDENCE + 1)?;
-                Ok((fleet::summary(app, view, row)?, orders, evidence))
+                Ok::<_, Problem>(know(app, view, row, &asked)?)
             })
         })
         .await?;
-    Ok(render(&assemble(viewer.layout, site, orders, evidence, app.now())))
+    Ok(render(&assemble(viewer.layout, known, question, app.now())))
 }
 
-fn assemble(
-    layout: Layout,
-    site: SiteSummary,
-    orders: Vec<OrderRow>,
-    mut evidence: Vec<EvidenceRow>,
-    now: Timestamp,
-) -> Page {
-    let shown = usize::try_from(EVIDENCE).unwrap_or(usize::MAX);
-    let more = evidence.len() > shown;
-    evidence.truncate(shown);
+fn know(
+    app: &App,
+    view: &View<'_>,
+    row: SiteRow,
+    question: &timeline::Question,
+) -> Result<Known, StoreError> {
+    let site = app.presence.complete(row);
+    let now = app.now();
+    let silent = fleet::is_silent(app, &site, now);
+    let cells = fleet::cells(view.check_states(&site)?, silent, now);
+    let newest = |filter| view.newest(&site, &filter)?.map(stored).transpose();
+    let of_checks = cells.iter().map(|cell| newest(Filter::Check(cell.check.clone())));
+    Ok(Known {
+        of_checks: of_checks.collect::<Result<_, _>>()?,
+        newest: newest(Filter::All)?,
+        deferred: newest(Filter::Outcome(Outcome::Deferred))?,
+        bundles: view.count_bundles(&site)?,
+        gaps: view.gaps(&site)?,
+        orders: view.order_lines(Some(&site), None, ORDERS)?,
+        evidence: question.ask(view, &site)?,
+        silent,
+        cells,
+        site,
+    })
+}
+
+fn stored((row, files): (EvidenceRow, EvidenceFiles)) -> Result<Stored, StoreError> {
+    let bundle = json::from_canonical(&files.json)
+        .map_err(|_| StoreError::Damaged("a stored bundle cannot be read"))?;
+    Ok(Stored { row, bundle })
+}
+
+fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Timestamp) -> Page {
+    let name = known.site.name.to_string();
+    let opens = known.deferred.as_ref().and_then(|deferred| deferred.bundle.retry_after);
     Page {
         layout,
-        worst: view::state(view::worst(fleet::expected(&site).map(|(_, state)| state))),
-        seen: site.last_seen.map(|at| view::when(at, now)),
-        head: site.last_head_at.map(|at| view::when(at, now)),
-        registered: view::when(site.registered_at, now),
-        checks: checks(&site, now),
-        orders: orders.into_iter().map(|row| order(row, now)).collect(),
-        older: evidence.last().filter(|_| more).map(|last| last.leaf),
-        evidence: evidence
-            .into_iter()
-            .map(|row| Evidence {
-                mark: view::outcome(row.outcome),
-                at: view::when(row.finished_at, now),
-                row,
-            })
-            .collect(),
-        site,
+        worst: view::standing(fleet::worst(&known.cells)),
+        seen: known.site.last_seen.map(|at| view::when(at, now)),
+        head: known.site.last_head_at.map(|at| view::when(at, now)),
+        registered: view::when(known.site.registered_at, now),
+        epoch: known.site.epoch,
+        newest: known.newest.as_ref().map(|stored| newest(stored, known.silent, now)),
+        waiting: waiting::why(&known, now),
+        opens: opens.filter(|at| *at > now).map(|at| view::when(at, now)),
+        cards: cards::all(&known, now),
+        timeline: timeline::assemble(question, known.evidence, &known.cells, now),
+        orders: known.orders.into_iter().map(|line| orders::order(line, now)).collect(),
+        bundles: known.bundles,
+        gaps: known.gaps,
+        name,
     }
 }
 
-fn checks(site: &SiteSummary, now: Timestamp) -> Vec<Check> {
-    let check = |(name, state): (&str, _)| {
-        let summary = site.states.get(name);
-        Check {
-            name: name.to_owned(),
-            mark: view::state(state),
-            at: summary.map(|summary| view::when(summary.at, now)),
-            reported: summary
-                .filter(|summary| summary.reported != state)
-                .map(|summary| view::state(summary.reported).text),
-        }
-    };
-    fleet::expected(site).map(check).collect()
-}
-
-fn order(row: OrderRow, now: Timestamp) -> Order {
-    Order {
-        state: match row.state {
-            OrderState::Open => "open",
-            OrderState::Done => "done",
-            OrderState::Withdrawn => "withdrawn",
+fn newest(stored: &Stored, silent: bool, now: Timestamp) -> Newest {
+    let Stored { row, bundle } = stored;
+    let (clock, clock_says) = clock(&bundle.clock, silent);
+    let lag = row.received_at.since(row.finished_at);
+    Newest {
+        at: link(row),
+        mode: match (bundle.mode, &bundle.reseller) {
+            (Mode::Direct, _) => "direct".to_owned(),
+            (Mode::Reseller, Some(name)) => format!("reseller: {name}"),
+            (Mode::Reseller, None) => "reseller".to_owned(),
         },
-        outcome: row.outcome.map(view::outcome),
-        issued: view::when(row.issued_at, now),
-        expires: view::when(row.expires_at, now),
-        row,
+        clock,
+        clock_says,
+        system: bundle.system.generation.map(|number| format!("generation {number}")),
+        software: bundle.software.version.clone(),
+        received: view::when(row.received_at, now),
+        lag: lag.to_string(),
     }
+}
+
+fn clock(clock: &ClockEvidence, silent: bool) -> (Mark, String) {
+    let source = match clock.source {
+        ClockSource::Kernel => "the kernel's clock",
+        ClockSource::Feed => "the last feed head",
+        ClockSource::None => "nobody: no time is trusted",
+    };
+    let mut says = format!(
+        "offset {} ms, at most {} ms; time from {source}",
+        clock.offset_ms, clock.max_error_ms
+    );
+    if clock.stepped_back {
+        says.push_str("; it stepped back");
+    }
+    (view::clock(clock, silent), says)
+}
+
+fn link(row: &EvidenceRow) -> Link {
+    let EvidenceRow { site, ledger_id, sequence, .. } = row;
+    Link { path: format!("/sites/{site}/evidence/{ledger_id}/{sequence}"), sequence: *sequence }
 }

@@ -1,12 +1,17 @@
 //! How pages write states, outcomes and times.
 
-use compliance_protocol::evidence::{Outcome, State};
-use compliance_protocol::time::Timestamp;
+use compliance_protocol::clock::{ClockEvidence, ClockSource};
+use compliance_protocol::evidence::{Outcome, State, StepResult};
+use compliance_protocol::gate::GateState;
+use compliance_protocol::time::{Span, Timestamp};
+
+use crate::fleet::Standing;
+use crate::store::OrderState;
 
 /// A mark that says its meaning by shape and by text; colour only repeats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// The shape.
+    /// The symbol, one of the layout's.
     pub(super) shape: &'static str,
     /// The text.
     pub(super) text: &'static str,
@@ -18,38 +23,76 @@ const fn mark(shape: &'static str, text: &'static str, class: &'static str) -> M
     Mark { shape, text, class }
 }
 
-/// The mark of a state.
+/// The mark of what is known of a check now.
+pub(super) const fn standing(standing: Standing) -> Mark {
+    match standing {
+        Standing::Stale => mark("stale", "no fresh data", "stale"),
+        Standing::Compliant => state(State::Compliant),
+        Standing::Drifted => state(State::Drifted),
+        Standing::Unknown => state(State::Unknown),
+        Standing::NotApplicable => state(State::NotApplicable),
+    }
+}
+
+/// The mark of a state that was reported.
 pub(super) const fn state(state: State) -> Mark {
     match state {
-        State::Compliant => mark("●", "compliant", "good"),
-        State::Drifted => mark("▲", "drifted", "bad"),
-        State::Unknown => mark("◇", "unknown", "unsure"),
-        State::NotApplicable => mark("–", "not applicable", "quiet"),
+        State::Compliant => mark("good", "compliant", "good"),
+        State::Drifted => mark("drifted", "drifted", "bad"),
+        State::Unknown => mark("unknown", "unknown", "unsure"),
+        State::NotApplicable => mark("none", "not applicable", "quiet"),
     }
 }
 
 /// The mark of an outcome.
 pub(super) const fn outcome(outcome: Outcome) -> Mark {
     match outcome {
-        Outcome::Success => mark("●", "success", "good"),
-        Outcome::Failed => mark("✖", "failed", "bad"),
-        Outcome::Reverted => mark("↶", "reverted", "bad"),
-        Outcome::Deferred => mark("◷", "deferred", "unsure"),
-        Outcome::Alert => mark("▲", "alert", "bad"),
-        Outcome::Rejected => mark("⊘", "rejected", "unsure"),
-        Outcome::Expired => mark("⊗", "expired", "unsure"),
+        Outcome::Success => mark("good", "success", "good"),
+        Outcome::Failed => mark("failed", "failed", "bad"),
+        Outcome::Reverted => mark("reverted", "reverted", "bad"),
+        Outcome::Deferred => mark("deferred", "deferred", "unsure"),
+        Outcome::Alert => mark("drifted", "alert", "bad"),
+        Outcome::Rejected => mark("rejected", "rejected", "unsure"),
+        Outcome::Expired => mark("expired", "expired", "unsure"),
     }
 }
 
-/// The worst of a site's states. No state, or none that was looked at, is unknown, never green.
-pub(super) fn worst(states: impl Iterator<Item = State>) -> State {
-    let badness = |state: &State| match state {
-        State::NotApplicable => 0,
-        State::Compliant => 1,
-        State::Unknown => 2,
-        State::Drifted => 3,
-    };
-    states.max_by_key(badness).filter(|worst| badness(worst) > 0).unwrap_or(State::Unknown)
+/// The mark of a gate's answer.
+pub(super) const fn gate(state: GateState) -> Mark {
+    match state {
+        GateState::Open => mark("good", "open", "good"),
+        GateState::Closed => mark("closed", "closed", "unsure"),
+        GateState::Unknown => mark("unknown", "unknown", "unsure"),
+    }
+}
+
+/// The mark of how a step went.
+pub(super) const fn step(result: StepResult) -> Mark {
+    match result {
+        StepResult::Done => mark("good", "done", "good"),
+        StepResult::Failed => mark("failed", "failed", "bad"),
+        StepResult::TimedOut => mark("failed", "timed out", "bad"),
+        StepResult::Would => mark("none", "would have been done", "quiet"),
+    }
+}
+
+/// The mark of an appliance's clock, as its newest bundle says; that is no news when the site is `silent`.
+pub(super) const fn clock(clock: &ClockEvidence, silent: bool) -> Mark {
+    match clock.source {
+        _ if silent => mark("stale", "no fresh data", "stale"),
+        ClockSource::Kernel if clock.synchronised => mark("good", "synchronised", "good"),
+        ClockSource::Kernel | ClockSource::Feed => mark("unknown", "not synchronised", "unsure"),
+        ClockSource::None => mark("failed", "not trusted", "bad"),
+    }
+}
+
+/// The mark of what became of an order.
+pub(super) const fn order(state: OrderState) -> Mark {
+    match state {
+        OrderState::Open => mark("deferred", "open", "unsure"),
+        OrderState::Done => mark("done", "done", "quiet"),
+        OrderState::Withdrawn => mark("none", "withdrawn", "quiet"),
+    }
 }
 
 /// A time for people and, exactly, for machines.
@@ -61,30 +104,33 @@ pub(super) struct When {
     pub(super) text: String,
     /// How long ago, or how far ahead.
     pub(super) distance: String,
+    /// The same in its largest unit.
+    pub(super) short: String,
 }
 
-/// The time `at`, seen from `now`.
+/// The time `at`, seen from `now`. The console's script writes distances likewise.
 pub(super) fn when(at: Timestamp, now: Timestamp) -> When {
     let exact = at.to_string();
     let text = exact.replace('T', " ").chars().take(19).chain(" UTC".chars()).collect();
-    let distance =
-        if at <= now { format!("{} ago", now.since(at)) } else { format!("in {}", at.since(now)) };
-    When { exact, text, distance }
+    let span = if at <= now { now.since(at) } else { at.since(now) };
+    let distance = if at <= now { format!("{span} ago") } else { format!("in {span}") };
+    When { exact, text, distance, short: short(span) }
+}
+
+/// A span in its largest unit.
+fn short(span: Span) -> String {
+    let seconds = span.as_millis() / 1000;
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_states_and_only_inapplicable_ones_are_not_green() {
-        let worst = |states: &[State]| worst(states.iter().copied());
-        assert_eq!(worst(&[]), State::Unknown);
-        assert_eq!(worst(&[State::NotApplicable]), State::Unknown);
-        assert_eq!(worst(&[State::Compliant, State::NotApplicable]), State::Compliant);
-        assert_eq!(worst(&[State::Compliant, State::Unknown]), State::Unknown);
-        assert_eq!(worst(&[State::Unknown, State::Drifted]), State::Drifted);
-    }
 
     #[test]
     fn a_time_is_written_in_utc_with_its_distance() {
@@ -93,6 +139,7 @@ mod tests {
         let shown = when(at, now);
         assert_eq!(shown.text, "2026-11-20 09:41:11 UTC");
         assert_eq!(shown.distance, "1 min 30 s ago");
+        assert_eq!(shown.short, "1 min");
         assert_eq!(when(now, at).distance, "in 1 min 30 s");
     }
 }

@@ -67,18 +67,18 @@ async fn list(
     let page: Page = body::query(&uri)?;
     let wait = Duration::from_secs(page.wait_s.unwrap_or(0).min(MAX_WAIT_S).into());
     let mut over = pin!(tokio::time::sleep(wait));
-    let mut commits = app.store.commits();
+    let mut watcher = app.store.changes().watch();
     loop {
-        let to_wait = *commits.borrow_and_update();
         let carrier = carrier.clone();
         let events =
             app.blocking(move |app| app.store.read(|view| read(app, view, &carrier, page))).await?;
-        if !events.is_empty() || !to_wait {
+        let changed = events.is_empty()
+            && tokio::select! {
+                () = &mut over => false,
+                heard = watcher.next() => heard.is_some(),
+            };
+        if !changed {
             return Ok(Json(Events { events }));
-        }
-        tokio::select! {
-            () = &mut over => return Ok(Json(Events { events })),
-            _ = commits.changed() => {}
         }
     }
 }

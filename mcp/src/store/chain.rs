@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::row::{digest, int, number, parsed};
 use super::sites::state_code;
 use super::{SiteRow, StoreError, Terminal, Tx, View};
+use crate::changes::What;
 
 /// A bundle for the store. Its signatures and its site were checked.
 #[derive(Debug)]
@@ -149,6 +150,7 @@ impl Tx<'_> {
         let leaf = self.append_leaf(new.files.json.as_slice())?;
         self.insert_evidence(site, ledger, leaf, new, now)?;
         let bundle = new.bundle;
+        self.bundle_was_stored(leaf, bundle.outcome)?;
         if bundle.epoch == site.epoch {
             self.record_states(site, ledger, new, now)?;
         }
@@ -159,6 +161,7 @@ impl Tx<'_> {
             let (outcome, reason) = (bundle.outcome, bundle.reason.as_str());
             self.end_order(site, &Terminal { id, payload_sha256, outcome, reason }, now)?;
         }
+        self.changed(&site.name, What::Evidence);
         Ok(leaf)
     }
 

@@ -57,10 +57,10 @@ pub struct EvidenceFiles {
     pub dsse: Vec<u8>,
 }
 
-const COLUMNS: &str =
+pub(super) const COLUMNS: &str =
     "leaf, sites.name, ledgers.epoch, ledger_id, sequence, id, outcome, check_id, reason,
      detail, finished_at, received_at, sha256, order_id";
-const TABLES: &str =
+pub(super) const TABLES: &str =
     "evidence JOIN ledgers USING (ledger) JOIN sites ON sites.site = evidence.site";
 
 impl View<'_> {
@@ -85,23 +85,6 @@ impl View<'_> {
     pub(super) fn evidence_at(&self, leaf: u64) -> Result<EvidenceRow, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE leaf = ?1");
         Ok(self.connection.prepare_cached(&sql)?.query_row([int(leaf)], evidence_row)?)
-    }
-
-    /// The newest evidence of one site, before leaf `before` if that is given, the newest first.
-    pub fn newest_evidence(
-        &self,
-        site: &SiteRow,
-        before: Option<u64>,
-        limit: u32,
-    ) -> Result<Vec<EvidenceRow>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {TABLES} WHERE evidence.site = ?1 AND leaf < ?2
-             ORDER BY leaf DESC LIMIT ?3"
-        );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let key = params![site.key, before.map_or(i64::MAX, int), limit];
-        let rows = statement.query_map(key, evidence_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// One bundle with its bytes. Of two epochs with one ledger id, which no honest box makes, the newer.
@@ -140,7 +123,7 @@ pub(super) fn outcome_of(text: &str) -> Outcome {
     }
 }
 
-fn evidence_row(row: &Row<'_>) -> rusqlite::Result<EvidenceRow> {
+pub(super) fn evidence_row(row: &Row<'_>) -> rusqlite::Result<EvidenceRow> {
     let order_id = row.get::<_, Option<String>>(13)?;
     Ok(EvidenceRow {
         leaf: number(row, 0)?,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::evidence::outcome_of;
 use super::row::{digest, int, number, parsed, time};
 use super::{SiteRow, StoreError, Tx, View};
+use crate::changes::What;
 
 /// What became of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -110,9 +111,9 @@ pub struct Terminal<'a> {
     pub reason: &'a str,
 }
 
-const COLUMNS: &str =
-    "sites.name, orders.epoch, sequence, id, action, starts, issued_at, expires_at,
-     state, outcome, reason";
+pub(super) const COLUMNS: &str =
+    "sites.name, orders.epoch, orders.sequence, orders.id, action, starts, issued_at, expires_at,
+     state, orders.outcome, orders.reason";
 
 impl View<'_> {
     /// The open orders of a site in its current epoch, in ascending sequence, at most [`MAX_OPEN`];
@@ -242,6 +243,7 @@ impl Tx<'_> {
                 order.expires_at.as_millis(),
                 now.as_millis(),
             ])?;
+        self.changed(&site.name, What::Orders);
         Ok(())
     }
 
@@ -259,6 +261,9 @@ impl Tx<'_> {
                  WHERE site = ?1 AND epoch = ?2 AND sequence = ?3 AND state = 'open'",
             )?
             .execute(params![site.key, int(site.epoch), int(sequence), now.as_millis()])?;
+        if changed == 1 {
+            self.changed(&site.name, What::Orders);
+        }
         Ok(changed == 1)
     }
 
@@ -297,7 +302,7 @@ pub(super) fn state_of(text: &str) -> OrderState {
     }
 }
 
-fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
+pub(super) fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
     Ok(OrderRow {
         site: parsed(row, 0)?,
         epoch: number(row, 1)?,

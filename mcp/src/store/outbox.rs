@@ -1,7 +1,8 @@
 //! The outbox: what happened, in the order of commits, for whoever carries it elsewhere.
 //!
-//! Triggers of the schema write its rows. They point at bundles and orders, which stay, and so do they: nothing is
-//! trimmed, each carrier has a mark of its own, and one that comes later begins where events began.
+//! Rows are written in the transaction that stores a bundle, and by triggers of the schema when an order changes.
+//! They point at bundles and orders, which stay, and so do they: nothing is trimmed, each carrier has a mark of
+//! its own, and one that comes later begins where events began.
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
@@ -127,6 +128,17 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
+    /// Has it told that a bundle was stored as this leaf.
+    pub(super) fn bundle_was_stored(&self, leaf: u64, outcome: Outcome) -> Result<(), StoreError> {
+        let mut event =
+            self.connection().prepare_cached("INSERT INTO events (kind, leaf) VALUES (?1, ?2)")?;
+        event.execute(params!["evidence", int(leaf)])?;
+        if wants_a_person(outcome) {
+            event.execute(params!["alert", int(leaf)])?;
+        }
+        Ok(())
+    }
+
     /// Records that `carrier` has brought the events through `through` to where they go. A mark does not go back.
     pub fn acknowledge(&self, carrier: &Operator, through: u64) -> Result<(), StoreError> {
         self.connection()
@@ -136,6 +148,14 @@ impl Tx<'_> {
             )?
             .execute(params![carrier.as_str(), int(through)])?;
         Ok(())
+    }
+}
+
+/// What healed by itself, waits or expired does not.
+fn wants_a_person(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Alert | Outcome::Failed | Outcome::Reverted | Outcome::Rejected => true,
+        Outcome::Success | Outcome::Deferred | Outcome::Expired => false,
     }
 }
 

@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::evidence::outcome_of;
 use super::row::{digest, int, number, parsed, time, time_or_null};
 use super::{StoreError, Tx, View};
+use crate::changes::What;
 
 /// One site.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,15 +87,7 @@ impl View<'_> {
             "SELECT check_id, state, outcome, at, received_at FROM check_states
              WHERE site = ?1 ORDER BY check_id",
         )?;
-        let rows = statement.query_map([site.key], |row| {
-            Ok(CheckRow {
-                check: row.get(0)?,
-                state: state_of(&row.get::<_, String>(1)?),
-                outcome: outcome_of(&row.get::<_, String>(2)?),
-                at: time(row, 3)?,
-                received_at: time(row, 4)?,
-            })
-        })?;
+        let rows = statement.query_map([site.key], |row| check_row(row, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -147,6 +140,7 @@ impl Tx<'_> {
             )?
             .execute(params![name.as_str(), int(epoch), int(version), now.as_millis()])?;
         let key = self.connection().last_insert_rowid();
+        self.changed(name, What::Site);
         self.insert_trust(key, version, envelope, now)
     }
 
@@ -169,6 +163,7 @@ impl Tx<'_> {
                  WHERE site = ?1 AND epoch < ?2 AND state = 'open'",
             )?
             .execute(params![site.key, int(epoch), now.as_millis()])?;
+        self.changed(&site.name, What::Site);
         Ok(())
     }
 
@@ -226,6 +221,17 @@ fn state_of(text: &str) -> State {
         "not_applicable" => State::NotApplicable,
         _ => State::Unknown,
     }
+}
+
+/// The columns `check_id, state, outcome, at, received_at`, the first of which is `at`.
+pub(super) fn check_row(row: &Row<'_>, at: usize) -> rusqlite::Result<CheckRow> {
+    Ok(CheckRow {
+        check: row.get(at)?,
+        state: state_of(&row.get::<_, String>(at + 1)?),
+        outcome: outcome_of(&row.get::<_, String>(at + 2)?),
+        at: time(row, at + 3)?,
+        received_at: time(row, at + 4)?,
+    })
 }
 
 fn site_row(row: &Row<'_>) -> rusqlite::Result<SiteRow> {

@@ -1,16 +1,18 @@
 //! The thread that writes: it commits what came in together, and answers when that is on disk.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use compliance_protocol::name::Site;
 use compliance_protocol::tlog;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::log::{self, Nodes};
 use super::{SignCheckpoint, StoreError, View};
+use crate::changes::{Change, Changes, What};
 
 /// Writes that may wait; further ones wait for a place.
 const QUEUE: usize = 256;
@@ -25,21 +27,22 @@ type Reply = Box<dyn FnOnce(Result<(), String>)>;
 pub(super) struct Writer {
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    pub(super) commits: watch::Sender<bool>,
 }
 
 impl Writer {
     /// Starts the thread, once the log's checkpoint is signed by the key and name that are in use now.
-    pub(super) fn start(connection: Connection, sign: SignCheckpoint) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        connection: Connection,
+        sign: SignCheckpoint,
+        changes: Changes,
+    ) -> Result<Self, StoreError> {
         log::seal(&Nodes::of(&connection), log::size(&connection)?, &sign)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
-        let commits = watch::Sender::new(true);
-        let committed = commits.clone();
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || run(&connection, &sign, queue, &committed))
+            .spawn(move || run(&connection, &sign, &changes, queue))
             .map_err(|_| StoreError::Closed)?;
-        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)), commits })
+        Ok(Self { jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) async fn write<T, E>(
@@ -86,6 +89,7 @@ pub struct Tx<'c> {
     view: View<'c>,
     nodes: Nodes<'c>,
     size: Cell<u64>,
+    changes: RefCell<Vec<Change>>,
 }
 
 impl<'c> Deref for Tx<'c> {
@@ -100,11 +104,25 @@ impl<'c> Tx<'c> {
     fn begin(connection: &'c Connection) -> Result<Self, StoreError> {
         execute(connection, "BEGIN IMMEDIATE")?;
         let size = log::size(connection)?;
-        Ok(Self { view: View { connection }, nodes: Nodes::of(connection), size: Cell::new(size) })
+        Ok(Self {
+            view: View { connection },
+            nodes: Nodes::of(connection),
+            size: Cell::new(size),
+            changes: RefCell::default(),
+        })
     }
 
     pub(super) fn connection(&self) -> &'c Connection {
         self.view.connection
+    }
+
+    /// Has whoever watches told of a change, once it is committed.
+    pub(super) fn changed(&self, site: &Site, what: What) {
+        let change = Change { site: site.clone(), what };
+        let mut changes = self.changes.borrow_mut();
+        if !changes.contains(&change) {
+            changes.push(change);
+        }
     }
 
     /// Appends a leaf to the evidence log and returns its number.
@@ -139,8 +157,8 @@ impl<'c> Tx<'c> {
 fn run(
     connection: &Connection,
     sign: &SignCheckpoint,
+    changes: &Changes,
     mut queue: mpsc::Receiver<Job>,
-    commits: &watch::Sender<bool>,
 ) {
     while let Some(first) = queue.blocking_recv() {
         let mut jobs = vec![first];
@@ -155,23 +173,22 @@ fn run(
             tracing::error!(%error, "nothing of this batch was committed");
             // Outside a transaction this fails, and then there is nothing to undo.
             let _ = connection.execute_batch("ROLLBACK");
-        } else {
-            commits.send_modify(|_| ());
         }
         let committed = committed.map_err(|error| error.to_string());
         for reply in replies {
-            reply(committed.clone());
+            reply(committed.as_ref().map(|_| ()).map_err(Clone::clone));
         }
+        committed.into_iter().flatten().for_each(|change| changes.tell(change));
     }
 }
 
-/// One transaction for all of `jobs`, and one checkpoint.
+/// One transaction for all of `jobs`, and one checkpoint. Returns what it changed.
 fn commit(
     connection: &Connection,
     sign: &SignCheckpoint,
     jobs: Vec<Job>,
     replies: &mut Vec<Reply>,
-) -> Result<(), StoreError> {
+) -> Result<Vec<Change>, StoreError> {
     let tx = Tx::begin(connection)?;
     let before = tx.size.get();
     for job in jobs {
@@ -185,7 +202,8 @@ fn commit(
     if size > before {
         log::seal(&tx.nodes, size, sign)?;
     }
-    execute(connection, "COMMIT")
+    execute(connection, "COMMIT")?;
+    Ok(tx.changes.take())
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), StoreError> {

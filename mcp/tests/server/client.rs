@@ -8,7 +8,7 @@ use compliance_protocol::time::Span;
 use compliance_protocol::wire::{Upload, UploadAnswer};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
-use hyper::header::{HeaderMap, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::crypto::aws_lc_rs;
@@ -176,12 +176,35 @@ impl Mcp {
 
     /// One plain request to the console.
     pub async fn browse(&self, path: &str, cookie: Option<&str>) -> Reply {
+        let cookie = cookie.map(|cookie| ("cookie", cookie));
+        self.ask_console(Method::GET, path, cookie.as_slice(), "").await
+    }
+
+    /// A form that is posted to the console.
+    pub async fn post_form(
+        &self,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        form: &str,
+    ) -> Reply {
+        let form_type = ("content-type", "application/x-www-form-urlencoded");
+        let headers = [headers, &[form_type]].concat();
+        self.ask_console(Method::POST, path, &headers, form).await
+    }
+
+    /// One plain request to the console, with these headers.
+    pub async fn ask_console(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, &str)],
+        body: &str,
+    ) -> Reply {
         let tcp = TcpStream::connect(self.address("console")).await.unwrap();
-        let mut headers = HeaderMap::new();
-        if let Some(cookie) = cookie {
-            headers.insert("cookie", HeaderValue::from_str(cookie).unwrap());
-        }
-        request(tcp, Method::GET, path, headers, "").await.unwrap()
+        let headers = headers.iter().map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        });
+        request(tcp, method, path, headers.collect(), body.to_owned()).await.unwrap()
     }
 }
 

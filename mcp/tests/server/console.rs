@@ -2,35 +2,19 @@
 
 use std::process::Command;
 
-use compliance_protocol::evidence::{Finding, State};
+use compliance_protocol::digest::Digest;
+use compliance_protocol::evidence::{Finding, Mode, Outcome, State, Trigger, TriggerKind};
+use compliance_protocol::gate::{Gate, GateName};
+use compliance_protocol::time::Span;
 use compliance_protocol::tlog::TlogProof;
-use hyper::{HeaderMap, Method, StatusCode};
-use tokio::net::TcpStream;
+use hyper::{Method, StatusCode};
 
 use crate::bundles::Ledger;
-use crate::client::{Reply, request};
+use crate::client::Reply;
 use crate::process::{Mcp, new_order};
 
-impl Mcp {
-    /// The path of a new one-time link.
-    async fn link(&self) -> String {
-        let reply = self.operate(Method::POST, "/api/v1/links", "").await;
-        assert_eq!(reply.status, StatusCode::CREATED);
-        let url = reply.json()["url"].as_str().unwrap().to_owned();
-        let base = format!("http://{}", self.address("console"));
-        url.strip_prefix(&base).unwrap().to_owned()
-    }
-
-    /// A session's cookie.
-    async fn session(&self) -> String {
-        let entered = self.browse(&self.link().await, None).await;
-        assert_eq!(entered.status, StatusCode::SEE_OTHER);
-        entered.header("set-cookie").split(';').next().unwrap().to_owned()
-    }
-}
-
 /// Every page: our own script and nothing inline, no other host, and headers that say so.
-fn is_hardened(page: &Reply) {
+pub fn is_hardened(page: &Reply) {
     let policy = page.header("content-security-policy");
     assert_eq!(
         policy,
@@ -45,29 +29,6 @@ fn is_hardened(page: &Reply) {
     for never in ["<script", "http://", "https://", "javascript:", "style=", "<iframe", "<img"] {
         assert!(!html.contains(never), "{never} in {html}");
     }
-}
-
-#[tokio::test]
-async fn a_one_time_link_becomes_one_session_and_works_once() {
-    let mcp = Mcp::start();
-    let link = mcp.link().await;
-    let tcp = TcpStream::connect(mcp.address("console")).await.unwrap();
-    let head = request(tcp, Method::HEAD, &link, HeaderMap::new(), "").await.unwrap();
-    assert_eq!(head.status, StatusCode::NOT_FOUND);
-    let entered = mcp.browse(&link, None).await;
-    assert_eq!((entered.status, entered.header("location")), (StatusCode::SEE_OTHER, "/"));
-    let cookie = entered.header("set-cookie");
-    for part in ["HttpOnly", "SameSite=Strict", "Max-Age=28800", "Path=/"] {
-        assert!(cookie.contains(part), "{cookie}");
-    }
-    let again = mcp.browse(&link, None).await;
-    assert_eq!(again.status, StatusCode::GONE);
-    assert!(again.header("set-cookie").is_empty());
-    is_hardened(&again);
-
-    let session = cookie.split(';').next().unwrap();
-    assert_eq!(mcp.browse("/", Some(session)).await.status, StatusCode::OK);
-    mcp.wait_for_log(&["a one-time link was used", "operator=admin"]);
 }
 
 #[tokio::test]
@@ -87,7 +48,61 @@ async fn without_a_session_there_is_nothing_to_see() {
 }
 
 #[tokio::test]
-async fn pages_show_the_fleet_a_site_and_a_bundle() {
+async fn the_board_is_green_only_where_there_is_fresh_data() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    mcp.register("clinic-b").await;
+    let mut ledger = Ledger::new("clinic-a");
+    let states = ["drifted", "unknown", "not_applicable", "compliant"];
+    let checks = ["patching", "services", "firewall", "logging"];
+    let mut round = ledger.bundle();
+    (round.check, round.state, round.reason) = (None, None, "round".to_owned());
+    let told =
+        checks.into_iter().zip(states).map(|(check, state)| (check.to_owned(), state.into()));
+    round.post.insert("states".to_owned(), serde_json::Value::Object(told.collect()));
+    let mut old = ledger.bundle();
+    old.finished_at = old.finished_at.plus(Span::from_hours(-3));
+    let bundles = [ledger.append(&old), {
+        round.previous_sha256 = ledger.previous;
+        round.sequence = 2;
+        ledger.append(&round)
+    }];
+    mcp.upload(&appliance, &bundles, 0).await;
+    let session = mcp.session().await;
+    let board = mcp.browse("/", Some(&session)).await;
+    is_hardened(&board);
+    let board = board.text();
+    let row = |site: &str| {
+        let row = board.split(&format!("<tr data-site=\"{site}\"")).nth(1).unwrap();
+        row.split("</tr>").next().unwrap()
+    };
+    let cells: Vec<_> = row("clinic-a").split("<td class=\"cell ").skip(1).collect();
+    let expected = [
+        ("bad", "drifted"),
+        ("unsure", "unknown"),
+        ("stale", "no fresh data"),
+        ("quiet", "not applicable"),
+        ("good", "compliant"),
+        ("stale", "no fresh data"),
+    ];
+    assert_eq!(cells.len(), expected.len());
+    for (cell, (class, text)) in cells.iter().zip(expected) {
+        assert!(cell.starts_with(class), "{cell}");
+        assert!(cell.contains(&format!("<span class=\"spoken\">{text}</span>")), "{cell}");
+    }
+    assert!(cells[2].contains(">3 h</time>") && cells[5].contains(">never<"), "{}", cells[2]);
+    assert_eq!(row("clinic-b").matches("no fresh data").count(), 7);
+    assert!(board.contains("2 of 2 sites need a look."));
+    assert!(board.find("clinic-a").unwrap() < board.find("clinic-b").unwrap());
+    let found = mcp.browse("/?find=%22C-B", Some(&session)).await;
+    assert!(
+        found.text().contains("data-site=\"clinic-b\"")
+            && !found.text().contains("data-site=\"clinic-a\"")
+    );
+}
+
+#[tokio::test]
+async fn a_site_shows_its_checks_its_evidence_and_what_is_missing() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
     let mut ledger = Ledger::new("clinic-a");
@@ -96,7 +111,6 @@ async fn pages_show_the_fleet_a_site_and_a_bundle() {
     mcp.upload(&appliance, &bundles, 0).await;
     let order = mcp.signed(&new_order("clinic-a", 1, None));
     mcp.operate(Method::POST, "/api/v1/sites/clinic-a/orders", order).await;
-
     let session = mcp.session().await;
     let open = async |path: &str| {
         let page = mcp.browse(path, Some(&session)).await;
@@ -105,30 +119,137 @@ async fn pages_show_the_fleet_a_site_and_a_bundle() {
         page.text().to_owned()
     };
     let fleet = open("/").await;
-    assert!(fleet.contains("href=\"/sites/clinic-a\"") && fleet.contains("1 gaps"), "{fleet}");
-    assert!(fleet.contains("backups: compliant") && fleet.contains("firewall: unknown"));
+    assert!(
+        fleet.contains("href=\"/sites/clinic-a\"") && fleet.contains("1 with evidence missing")
+    );
     let site = open("/sites/clinic-a").await;
-    for part in ["bundles 41 to 41", "run_checks", "nothing reported yet", "Older evidence", "● "]
-    {
-        let part = part.trim();
+    for part in [
+        "bundles 41 to 41",
+        "Bundle 41 is missing",
+        "run_checks",
+        "Nothing was reported yet",
+        "direct",
+    ] {
         assert!(site.contains(part), "{part} in {site}");
     }
-    let before = site.split("href=\"?before=").nth(1).unwrap().split('"').next().unwrap();
-    assert!(open(&format!("/sites/clinic-a?before={before}")).await.contains("/1\">1</a>"));
-    let bundle = open(&format!("/sites/clinic-a/evidence/{}/7", ledger.id)).await;
-    assert!(
-        bundle.contains("openssl pkeyutl -verify -pubin -inkey evidence.pub -rawin -in 00000007-")
-    );
-    assert!(bundle.contains("Every backup is fresh.") && bundle.contains("c2sp.org/tlog-proof@v1"));
+    let link = site.split("rel=\"next\" href=\"").nth(1).unwrap().split('"').next().unwrap();
+    let link = link.replace("&#38;", "&").replace("#evidence", "");
+    let before = open(&format!("/sites/clinic-a{link}")).await;
+    assert!(before.contains("/1\">1</a>") && !before.contains("Bundle 41 is missing"), "{before}");
+    assert!(open("/sites/clinic-a?check=backups").await.contains("/60\">60</a>"));
+    assert!(open("/sites/clinic-a?check=logging").await.contains("None of these."));
+    assert!(open("/sites/clinic-a?outcome=failed").await.contains("None of these."));
+    for unreadable in ["check=X", "check=backups&outcome=alert", "outcome=x", "before=-1", "more=1"]
+    {
+        let page = mcp.browse(&format!("/sites/clinic-a?{unreadable}"), Some(&session)).await;
+        assert_eq!(page.status, StatusCode::BAD_REQUEST, "{unreadable}");
+        is_hardened(&page);
+    }
     for none in ["/sites/clinic-x", "/sites/clinic-a/evidence/x/1", "/nothing"] {
         let page = mcp.browse(none, Some(&session)).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{none}");
         is_hardened(&page);
     }
-    assert_eq!(
-        mcp.browse("/style.css", None).await.header("content-type"),
-        "text/css; charset=utf-8"
-    );
+}
+
+#[tokio::test]
+async fn a_site_tells_what_was_expected_what_is_and_why_it_is_not_healed() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut ledger = Ledger::new("clinic-a");
+    let mut bundle = ledger.bundle();
+    let opens = bundle.finished_at.plus(Span::from_hours(5));
+    (bundle.state, bundle.outcome) = (Some(State::Drifted), Outcome::Deferred);
+    bundle.retry_after = Some(opens);
+    bundle.findings = vec![Finding {
+        subject: "records".to_owned(),
+        expected: "younger than 26 h".to_owned(),
+        actual: "3 d old".to_owned(),
+    }];
+    bundle.gates = vec![
+        Gate::open(GateName::Clock, "synchronised"),
+        Gate::closed(GateName::Window, "outside the window", Some(opens)),
+    ];
+    let deferred = ledger.append(&bundle);
+    mcp.upload(&appliance, &[deferred], 0).await;
+    let session = mcp.session().await;
+    let site = mcp.browse("/sites/clinic-a", Some(&session)).await;
+    let words = [
+        "Why not now: backups",
+        "outside the window",
+        "younger than 26 h",
+        "3 d old",
+        "tries again",
+    ];
+    for part in words {
+        assert!(site.text().contains(part), "{part} in {}", site.text());
+    }
+    let closed = site.text().find("outside the window").unwrap();
+    assert!(closed < site.text().find(">clock<").unwrap(), "what is closed comes first");
+    let healed = ledger.make(1);
+    mcp.upload(&appliance, &healed, 1).await;
+    let site = mcp.browse("/sites/clinic-a", Some(&session)).await;
+    assert!(!site.text().contains("Why not now") && !site.text().contains("3 d old"));
+}
+
+#[tokio::test]
+async fn orders_of_all_sites_lead_to_their_evidence() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    mcp.register("clinic-b").await;
+    let order = new_order("clinic-a", 1, None);
+    for (site, order) in [("clinic-a", &order), ("clinic-b", &new_order("clinic-b", 1, None))] {
+        let path = format!("/api/v1/sites/{site}/orders");
+        let pushed = mcp.operate(Method::POST, &path, mcp.signed(order)).await;
+        assert_eq!(pushed.status, StatusCode::CREATED);
+    }
+    let mut ledger = Ledger::new("clinic-a");
+    let mut bundle = ledger.bundle();
+    let payload = compliance_protocol::json::to_canonical(&order).unwrap();
+    bundle.trigger = Trigger {
+        kind: TriggerKind::Order,
+        order_id: Some(order.id),
+        order_sequence: Some(1),
+        order_sha256: Some(Digest::of(&payload)),
+    };
+    (bundle.outcome, bundle.reason) = (Outcome::Rejected, "policy".to_owned());
+    let signed = ledger.append(&bundle);
+    mcp.upload(&appliance, &[signed], 0).await;
+    let session = mcp.session().await;
+    let all = mcp.browse("/orders", Some(&session)).await;
+    is_hardened(&all);
+    let evidence = format!("href=\"/sites/clinic-a/evidence/{}/1\"", ledger.id);
+    assert!(all.text().contains(&evidence) && all.text().contains("rejected"), "{}", all.text());
+    assert!(all.text().contains("none yet") && all.text().contains("clinic-b"));
+    let one = mcp.browse("/orders?site=clinic-b", Some(&session)).await;
+    assert!(!one.text().contains("clinic-a") && one.text().contains("none yet"));
+    let none = mcp.browse("/orders?site=clinic-x", Some(&session)).await;
+    assert_eq!(none.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_bundle_shows_its_proof_and_the_files_of_the_console_are_ours() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut ledger = Ledger::new("clinic-a");
+    mcp.upload(&appliance, &ledger.make(7), 0).await;
+    let session = mcp.session().await;
+    let path = format!("/sites/clinic-a/evidence/{}/7", ledger.id);
+    let bundle = mcp.browse(&path, Some(&session)).await;
+    is_hardened(&bundle);
+    let line = "openssl pkeyutl -verify -pubin -inkey evidence.pub -rawin -in 00000007-";
+    for part in [line, "Every backup is fresh.", "c2sp.org/tlog-proof@v1"] {
+        assert!(bundle.text().contains(part), "{part} in {}", bundle.text());
+    }
+    for (path, media_type) in [
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/console.js", "text/javascript; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+    ] {
+        let file = mcp.browse(path, None).await;
+        assert_eq!((file.status, file.header("content-type")), (StatusCode::OK, media_type));
+        assert_eq!(file.header("x-content-type-options"), "nosniff");
+    }
 }
 
 #[tokio::test]
@@ -141,6 +262,12 @@ async fn hostile_text_is_shown_as_text() {
     bundle.check = Some(hostile.to_owned());
     (bundle.detail, bundle.reason) = (hostile.to_owned(), hostile.to_owned());
     bundle.state = Some(State::Drifted);
+    bundle.reseller = Some(hostile.to_owned());
+    bundle.mode = Mode::Reseller;
+    bundle.gates = vec![Gate::closed(GateName::Window, hostile, None)];
+    bundle.retry_after = Some(bundle.finished_at.plus(Span::from_hours(1)));
+    bundle.outcome = Outcome::Deferred;
+    bundle.software.version = hostile.to_owned();
     let text = hostile.to_owned();
     bundle.findings = vec![Finding { subject: text.clone(), expected: text.clone(), actual: text }];
     bundle.post.insert("facts".to_owned(), hostile.into());
@@ -154,10 +281,13 @@ async fn hostile_text_is_shown_as_text() {
         is_hardened(&page);
         assert!(page.text().contains("&#60;script&#62;"), "{}", page.text());
     }
+    for path in ["/sites/clinic-a?outcome=success", "/orders"] {
+        is_hardened(&mcp.browse(path, Some(&session)).await);
+    }
     // What is no name of a check has no place on the board.
     let board = mcp.browse("/", Some(&session)).await;
     is_hardened(&board);
-    assert!(!board.text().contains("alert"), "{}", board.text());
+    assert!(!board.text().contains("alert("), "{}", board.text());
 }
 
 #[tokio::test]
@@ -173,7 +303,9 @@ async fn openssl_verifies_what_was_downloaded_and_refuses_it_changed() {
     let page = page.text();
     let links = page.split("href=\"").skip(1).map(|link| link.split('"').next().unwrap());
     let mut names = Vec::new();
-    for link in links.filter(|link| link.contains('.') && !link.ends_with(".css")) {
+    for link in
+        links.filter(|link| link.contains('.') && !["/style.css", "/icon.svg"].contains(link))
+    {
         let file = mcp.browse(link, Some(&session)).await;
         assert_eq!(file.status, StatusCode::OK, "{link}");
         let name = link.rsplit('/').next().unwrap();
@@ -187,7 +319,16 @@ async fn openssl_verifies_what_was_downloaded_and_refuses_it_changed() {
         folder.path().join(name.unwrap())
     };
     let json = find(".json");
-    let command = page.split("class=\"command\">").nth(1).unwrap().split('<').next().unwrap();
+    let command = page
+        .split("id=\"openssl\"")
+        .nth(1)
+        .unwrap()
+        .split('>')
+        .nth(1)
+        .unwrap()
+        .split('<')
+        .next()
+        .unwrap();
     let verify = || {
         let mut words = command.split(' ');
         let openssl = Command::new(words.next().unwrap()).args(words).current_dir(&folder).output();

@@ -6,6 +6,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use compliance_mcp::app::Random;
+use compliance_mcp::config::Config;
+use compliance_mcp::console::Extension;
+use compliance_mcp::serve;
 use compliance_pki::Authority;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::key::KeySet;
@@ -18,12 +22,13 @@ use compliance_signing::{PrivateKey, sign};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::bundles::evidence_key;
 pub use crate::bundles::{now, tenant};
 use crate::client::Credentials;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The offline keys of the tenant.
 pub struct Keys {
@@ -99,6 +104,30 @@ impl Mcp {
 
     pub fn terminate(&self) {
         kill(Pid::from_raw(self.child.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    }
+
+    /// Ends the process, and serves from the same folder in this one, with an extension of the console, until what
+    /// is returned is dropped.
+    pub async fn extend(&mut self, extension: Extension) -> oneshot::Sender<()> {
+        self.terminate();
+        assert_eq!(self.wait(), 0);
+        let config = Config::read(&self.dir().join("mcp.toml")).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let random: Random = Arc::new(|| Ok([0x5a; 32]));
+        tokio::spawn(async move {
+            let stop = async { drop(stopped.await) };
+            serve::run(&config, Arc::new(now), random, stop, Some(extension)).await.unwrap();
+        });
+        let file = self.dir().join("data/listening.json");
+        tokio::time::timeout(PATIENCE, async {
+            while !file.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .unwrap();
+        self.listening = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        stop
     }
 
     /// The exit code, once the process has ended.

@@ -54,7 +54,7 @@ impl Plane {
         let file = config.data_dir.join(serve::LISTENING_FILE);
         tokio::spawn(async move {
             let stop = async { drop(stopped.await) };
-            serve::run(&config, Arc::new(now), random(), stop).await.unwrap();
+            serve::run(&config, Arc::new(now), random(), stop, None).await.unwrap();
         });
         let read = |name: &str| std::fs::read_to_string(dir.join("offline").join(name)).unwrap();
         let authority = Authority::from_pem(&read("ca.pem"), &read("ca.key")).unwrap();

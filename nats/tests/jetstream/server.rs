@@ -13,7 +13,7 @@ use crate::plane::Plane;
 
 /// On Debian; elsewhere by the search path.
 const DEBIAN: &str = "/usr/sbin/nats-server";
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Whether there is no `nats-server`; then it is said past the test harness, which keeps what a test prints to itself.
 pub fn is_missing(test: &str) -> bool {

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Looks at every page of the console as a person would, and as one with a disability would.
+
+usage: console.py TARGET [PICTURES]   TARGET is cargo's folder; PICTURES a folder for pictures of every page
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+import urllib.request
+
+from selenium.webdriver.common.keys import Keys
+
+from page import Browser, Fault
+from plane import Plane
+
+LONG = "medizinisches-versorgungszentrum-am-alten-guterbahnhof-ost-0017"
+LOOKS = [
+    ("light", dict(width=1360, height=900, dark=False)),
+    ("dark", dict(width=1360, height=900, dark=True)),
+    ("narrow", dict(width=390, height=844, dark=False)),
+    ("narrow-dark", dict(width=390, height=844, dark=True)),
+]
+
+
+def claim(holds, words):
+    if not holds:
+        raise Fault(words)
+
+
+def look_at(browser, name):
+    """Every look of the page that is open: no fault in any, and a picture of each."""
+    for look, how in LOOKS:
+        browser.look(**how)
+        browser.check_width()
+        browser.check_accessibility()
+        browser.picture(f"{name}-{look}")
+    browser.look()
+    browser.no_faults()
+    print(f"looked at {name} in {len(LOOKS)} ways")
+
+
+def without_a_session(browser, plane):
+    browser.open("/")
+    claim("compliancectl console" in browser.text(), "the page tells how to log in")
+    claim("clinic" not in browser.driver.page_source, "nothing is shown without a session")
+    look_at(browser, "login")
+    browser.find("#code").send_keys("0000-0000-0000", Keys.ENTER)
+    browser.until("a refusal", lambda: "wrong" in browser.text("[role=alert]"))
+    look_at(browser, "login-wrong")
+    browser.log_in(plane.code().lower())
+
+
+def every_page(browser):
+    browser.open("/")
+    browser.until("the board is live", lambda: browser.text("#live") == "live")
+    look_at(browser, "fleet")
+    browser.find("#find").send_keys("nothing-has-this", Keys.ENTER)
+    browser.until("an empty answer", lambda: "0 with" in browser.text())
+    look_at(browser, "fleet-none")
+    for site in ["clinic-north", "praxis-dr-vogel", "zahnzentrum-sued", LONG, "not-installed-yet"]:
+        browser.open(f"/sites/{site}")
+        look_at(browser, "site-" + site[:16])
+    browser.open("/sites/clinic-north?check=services")
+    look_at(browser, "site-filtered")
+    browser.find(".timeline a").click()
+    browser.until("a bundle", lambda: "Bundle " in browser.text("h1"))
+    look_at(browser, "bundle-deferred")
+    browser.open("/sites/clinic-north?check=services")
+    browser.all(".timeline a")[-1].click()
+    browser.until("a bundle", lambda: "restarted" in browser.text(".lead"))
+    look_at(browser, "bundle-healed")
+    browser.open("/orders")
+    look_at(browser, "orders")
+    browser.open("/orders?site=clinic-001")
+    look_at(browser, "orders-none")
+    browser.open("/nothing")
+    look_at(browser, "nothing")
+
+
+def why_it_does_not_act(browser):
+    browser.open("/sites/clinic-north")
+    said = browser.until("why it does not act", lambda: browser.text(".notice.unsure"))
+    claim("Why not now: services" in said, "the site's page tells why it does not act")
+    claim("outside the maintenance window" in said, "the gate that is closed is named")
+    path = browser.find(".notice.bad a").get_attribute("href").removeprefix(browser.base)
+    browser.open(path)
+    browser.until("what is missing is named where it is missing", lambda: "are missing" in browser.text("tr.gap"))
+
+
+def by_keyboard(browser):
+    """From the top of the board to a site, with keys alone."""
+    browser.open("/")
+    browser.press(Keys.TAB)
+    claim(browser.focused().text == "Skip to content", "the first stop leads past the navigation")
+    browser.press(Keys.ENTER)
+    browser.until("the content has the focus", lambda: browser.focused().get_attribute("id") == "main")
+    names = [link.text for link in browser.all(".board tbody th a")]
+    for _ in range(10):
+        browser.press(Keys.TAB)
+        if browser.focused().text == names[0]:
+            break
+    claim(browser.focused().text == names[0], "the first site is a few stops away")
+    outline = browser.run("return getComputedStyle(document.activeElement).outlineStyle")
+    claim(outline != "none", "what has the focus shows it")
+    browser.press(Keys.TAB)
+    claim(browser.focused().text == names[1], "a site is one stop")
+    browser.press(Keys.ARROW_DOWN)
+    claim(browser.focused().text == names[2], "the arrow keys go from site to site")
+    browser.press(Keys.ARROW_UP, Keys.ARROW_UP)
+    browser.press(Keys.ENTER)
+    browser.until("the site", lambda: browser.path() == f"/sites/{names[0]}")
+
+
+def by_itself(browser, plane):
+    """What changes is on the page without a reload, and what somebody does there is not disturbed."""
+    browser.open("/")
+    browser.until("the board is live", lambda: browser.text("#live") == "live")
+    browser.run("window.never_reloaded = true; window.scrollTo(0, 40)")
+    link = browser.find("tr[data-site=clinic-live] a")
+    browser.run("arguments[0].focus({ preventScroll: true })", link)
+    scrolled = browser.run("return scrollY")
+    state = lambda: browser.find("tr[data-site=clinic-live]").get_attribute("data-state")
+    claim(state() != "drifted", "nothing has drifted yet")
+    plane.upload("drifted")
+    browser.until("the board turns red", lambda: state() == "drifted")
+    claim("clinic-live: drifted" in browser.find("#news").get_attribute("textContent"), "the change is told")
+    claim(browser.focused().text == "clinic-live", "the focus stays")
+    claim(browser.run("return scrollY") == scrolled, "the page does not jump")
+    plane.register()
+    browser.until("the new site", lambda: browser.all("tr[data-site=clinic-new]"))
+    plane.upload("healed")
+    browser.until("the board turns green", lambda: state() == "compliant")
+    claim(browser.run("return window.never_reloaded"), "the page was never loaded again")
+
+    browser.open("/sites/clinic-live")
+    age = browser.text("#check-services time")
+    browser.until("ages tick", lambda: browser.text("#check-services time") != age)
+    browser.no_faults()
+
+
+def with_openssl(browser, folder):
+    """The line of a bundle's page, run on what the page offers to download."""
+    browser.open("/sites/clinic-north?check=services")
+    browser.find(".timeline a").click()
+    browser.until("a bundle", lambda: browser.all("#openssl"))
+    cookie = browser.driver.get_cookie("session")["value"]
+    for link in browser.all(".files a"):
+        url = link.get_attribute("href")
+        request = urllib.request.Request(url, headers={"Cookie": f"session={cookie}"})
+        with urllib.request.urlopen(request) as answer:
+            (folder / url.rsplit("/", 1)[1]).write_bytes(answer.read())
+    line = browser.text("#openssl")
+    claim(re.fullmatch(r"openssl pkeyutl [-\w. ]+", line), f"a plain command: {line}")
+    said = subprocess.run(line.split(), cwd=folder, capture_output=True, text=True)
+    claim(said.returncode == 0 and "Verified Successfully" in said.stdout, f"openssl said {said}")
+
+
+def without_script(plane, pictures):
+    """Every page is whole without script."""
+    with Browser(plane.console, pictures) as browser:
+        browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        browser.log_in(plane.code())
+        browser.driver.get(browser.base + "/sites/clinic-north")
+        text = browser.text()
+        for part in ["Why not now", "frontdesk.service", "expected", "run_checks", "Older evidence"]:
+            claim(part in text, f"{part} is there without script")
+
+
+def log_out(browser):
+    browser.open("/")
+    browser.find("form[action='/logout'] button").click()
+    browser.until("the login page", lambda: browser.path() == "/login")
+    browser.open("/orders")
+    claim(browser.all("#code"), "after logging out there is nothing to see")
+    browser.no_faults()
+
+
+def main():
+    target, pictures = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    import pathlib
+    with tempfile.TemporaryDirectory() as folder, Plane(target, folder) as plane:
+        with Browser(plane.console, pictures) as browser:
+            without_a_session(browser, plane)
+            every_page(browser)
+            why_it_does_not_act(browser)
+            by_keyboard(browser)
+            by_itself(browser, plane)
+            downloads = pathlib.Path(folder) / "downloads"
+            downloads.mkdir()
+            with_openssl(browser, downloads)
+            log_out(browser)
+        without_script(plane, pictures)
+    print("the console is as it should be")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Fault as fault:
+        print(f"FAULT: {fault}", file=sys.stderr)
+        sys.exit(1)
