@@ -21,7 +21,7 @@
       const brief = element.dataset.short;
       const since = (now - Date.parse(brief ?? element.dataset.age)) / 1000;
       const [short, long] = span(Math.abs(since));
-      write(element, brief ? short : since < 0 ? `in ${long}` : `${long} ago`);
+      write(element, brief ? short : since <= -1 ? `in ${long}` : `${long} ago`);
     }
   };
   setInterval(() => tick(document), 1000);
