@@ -81,8 +81,7 @@ async fn drifted(plane: &Plane) {
     site.round(Span::from_secs(1900), &[("firewall", State::Drifted)]).await;
     let mut bundle = site.look("firewall", State::Drifted, Span::from_secs(1800));
     (bundle.outcome, bundle.reason) = (Outcome::Alert, "drifted".into());
-    bundle.detail =
-        "The ruleset differs from the baseline, and only an order may heal it.".into();
+    bundle.detail = "The ruleset differs from the baseline, and only an order may heal it.".into();
     bundle.findings = vec![
         finding(
             "inet filter input",

@@ -1,8 +1,8 @@
 //! The console: pages for a browser. Who comes with a one-time link, or types its code, gets a session.
 //!
-//! Every answer goes through [`dress`](frame::dress): it finds out whose session it is, lets no other site
+//! Every answer goes through `frame::dress`: it finds out whose session it is, lets no other site
 //! post, puts errors into the page's layout, and adds the headers that harden it. What is not for everybody
-//! goes through [`guard`](frame::guard) besides.
+//! goes through `frame::guard` besides.
 
 mod assets;
 mod attempts;

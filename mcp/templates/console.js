@@ -3,6 +3,7 @@
 (() => {
   const LATER = 300; // Changes that come together are looked at together, in milliseconds.
   const AT_MOST = 2000; // No page is fetched more often, in milliseconds.
+  const AT_LEAST = 60000; // Silence is told by nobody: it shows when the page is fetched, in milliseconds.
   const ahead = Date.parse(document.body.dataset.now) - Date.now(); // Of the server's clock.
 
   // Ages, as the server writes them.
@@ -20,7 +21,7 @@
       const brief = element.dataset.short;
       const since = (now - Date.parse(brief ?? element.dataset.age)) / 1000;
       const [short, long] = span(Math.abs(since));
-      write(element, brief ? short : since < 0 ? `in ${long}` : `${long} ago`);
+      write(element, brief ? short : since <= -1 ? `in ${long}` : `${long} ago`);
     }
   };
   setInterval(() => tick(document), 1000);
@@ -107,7 +108,7 @@
     if (!concerns(site)) return;
     if (what !== "seen") return soon();
     const time = document.querySelector(`[data-seen="${CSS.escape(site)}"] time`);
-    if (!time) return soon();
+    if (!time || states().get(site) === "no fresh data") return soon();
     for (const name of ["short", "age"]) if (time.dataset[name]) time.dataset[name] = at;
     time.dateTime = at;
     time.removeAttribute("title");
@@ -133,5 +134,6 @@
   };
   document.addEventListener("visibilitychange", follow);
   window.addEventListener("pagehide", () => { stream?.close(); stream = null; });
+  setInterval(() => { if (stream) soon(); }, AT_LEAST);
   follow();
 })();

@@ -85,12 +85,9 @@ pub(super) async fn page(
 }
 
 fn trigger(bundle: &Bundle) -> String {
-    let trigger = &bundle.trigger;
-    let kind = code(&trigger.kind);
-    match (trigger.order_sequence, &trigger.order_id) {
-        (Some(sequence), Some(id)) => format!("{kind} {sequence} ({id})"),
-        _ => kind,
-    }
+    let kind = code(&bundle.trigger.kind);
+    let sequence = bundle.trigger.order_sequence;
+    sequence.map(|sequence| format!("{kind} {sequence}")).unwrap_or(kind)
 }
 
 fn actions(bundle: &Bundle) -> Vec<Action> {

@@ -170,18 +170,12 @@ impl View<'_> {
         before: i64,
         limit: i64,
     ) -> Result<Vec<EvidenceRow>, StoreError> {
-        let (with, value) = match filter {
-            Filter::All => ("?4 IS NULL", None),
-            Filter::Check(check) => ("check_id = ?4", Some(check.as_str())),
-            Filter::Outcome(outcome) => ("outcome = ?4", Some(outcome.code())),
+        let value = match filter {
+            Filter::All => None,
+            Filter::Check(check) => Some(check.as_str()),
+            Filter::Outcome(outcome) => Some(outcome.code()),
         };
-        let sql = format!(
-            "SELECT {columns} FROM {tables}
-             WHERE evidence.ledger = ?1 AND sequence < ?2 AND {with}
-             ORDER BY sequence DESC LIMIT ?3",
-            columns = evidence::COLUMNS,
-            tables = evidence::TABLES,
-        );
+        let sql = newest_sql(filter);
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params![ledger, before, limit, value], evidence_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -200,5 +194,54 @@ impl View<'_> {
             found.entry(row.get(0)?).or_default().push(read(row)?);
         }
         Ok(found)
+    }
+}
+
+/// The newest bundles of ledger ?1 before sequence ?2, at most ?3; what the filter asks for is ?4.
+fn newest_sql(filter: &Filter) -> String {
+    let with = match filter {
+        Filter::All => "?4 IS NULL",
+        Filter::Check(_) => "check_id = ?4",
+        Filter::Outcome(_) => "outcome = ?4",
+    };
+    format!(
+        "SELECT {columns} FROM {tables}
+         WHERE evidence.ledger = ?1 AND sequence < ?2 AND {with}
+         ORDER BY sequence DESC LIMIT ?3",
+        columns = evidence::COLUMNS,
+        tables = evidence::TABLES,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn a_page_of_evidence_is_read_in_order_from_an_index_and_nothing_else_is() {
+        let connection = Connection::open_in_memory().unwrap();
+        schema::prepare(&connection).unwrap();
+        for (filter, index) in [
+            (Filter::All, "sqlite_autoindex_evidence_1 (ledger=? AND sequence<?)"),
+            (
+                Filter::Check("backups".to_owned()),
+                "evidence_by_check (ledger=? AND check_id=? AND sequence<?)",
+            ),
+            (
+                Filter::Outcome(Outcome::Deferred),
+                "evidence_by_outcome (ledger=? AND outcome=? AND sequence<?)",
+            ),
+        ] {
+            let sql = format!("EXPLAIN QUERY PLAN {}", newest_sql(&filter));
+            let mut statement = connection.prepare(&sql).unwrap();
+            let key = params![1, 100, 10, "backups"];
+            let steps = statement.query_map(key, |row| row.get::<_, String>(3)).unwrap();
+            let plan = steps.collect::<Result<Vec<_>, _>>().unwrap().join("; ");
+            assert!(plan.contains(index), "{plan}");
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
     }
 }

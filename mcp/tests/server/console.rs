@@ -22,7 +22,7 @@ pub fn is_hardened(page: &Reply) {
          img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     );
     assert_eq!(page.header("x-content-type-options"), "nosniff");
-    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("referrer-policy"), "same-origin");
     assert_eq!(page.header("cache-control"), "no-store");
     let html = page.text().to_lowercase();
     let html = html.replace("<script src=\"/console.js\" defer></script>", "");

@@ -1,6 +1,6 @@
 //! A card for each check: what is known of it, expected and actual.
 
-use compliance_protocol::evidence::Finding;
+use compliance_protocol::evidence::{Finding, State};
 use compliance_protocol::time::Timestamp;
 
 use super::super::view::{self, Mark, When};
@@ -23,6 +23,8 @@ pub(super) struct Told {
     pub(super) outcome: Mark,
     pub(super) detail: String,
     pub(super) findings: Vec<Finding>,
+    /// How what was found is written: it is, or it was before it was healed.
+    pub(super) is: &'static str,
 }
 
 pub(super) fn all(known: &Known, now: Timestamp) -> Vec<Card> {
@@ -45,6 +47,7 @@ fn card(cell: &Cell, stored: Option<&Stored>, now: Timestamp) -> Card {
             outcome: view::outcome(bundle.outcome),
             detail: bundle.detail.clone(),
             findings: bundle.findings.clone(),
+            is: if reported == Some(State::Compliant) { "was" } else { "actual" },
         }),
     }
 }
