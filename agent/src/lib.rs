@@ -11,6 +11,7 @@
 //! [`cycle`] decides and does nothing; [`run`] does what it decides; [`executor`] and [`control_plane`]
 //! are the two sides that it talks to.
 
+pub mod certificate;
 pub mod clock;
 pub mod config;
 pub mod control_plane;
