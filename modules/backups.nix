@@ -27,6 +27,21 @@ let
   # systemd would look for specifiers and variables in it.
   forSystemd = lib.replaceStrings [ "%" "$" ] [ "%%" "$$" ];
 
+  borg = of "borg";
+  # What is added to a job that is there. A definition would make one of a name that is misspelt.
+  borgJob =
+    { name, ... }:
+    {
+      config = lib.mkIf (cfg.enable && borg ? ${name}) {
+        readWritePaths = [ (folder name) ];
+        postHook = ''
+          if [ "$exitStatus" -eq 0 ]; then
+            ${lib.optionalString borg.${name}.checkRepository "CHECK=1 "}${writes name borg.${name}}
+          fi
+        '';
+      };
+    };
+
   jobOptions.options = {
     tool = mkOption {
       type = types.enum [
@@ -81,6 +96,10 @@ in
     description = "Backup jobs that the appliance watches, by the name that they have in `services.restic.backups` or `services.borgbackup.jobs`. Each then writes its status file, and stands in the baseline.";
   };
 
+  options.services.borgbackup.jobs = mkOption {
+    type = types.attrsOf (types.submodule borgJob);
+  };
+
   config = lib.mkIf cfg.enable {
     assertions = lib.concatLists (
       lib.mapAttrsToList (name: job: [
@@ -106,15 +125,6 @@ in
         serviceConfig.ExecStartPost = [ (forSystemd (writes name job)) ];
       }
     ) (of "restic");
-
-    services.borgbackup.jobs = lib.mapAttrs (name: job: {
-      readWritePaths = [ (folder name) ];
-      postHook = ''
-        if [ "$exitStatus" -eq 0 ]; then
-          ${lib.optionalString job.checkRepository "CHECK=1 "}${writes name job}
-        fi
-      '';
-    }) (of "borg");
 
     systemd.tmpfiles.settings.compliance-backups = lib.mapAttrs' (
       name: job:

@@ -172,6 +172,8 @@ in
       description = "Looks up what the compliance agent may reach";
       # The same, when it is started.
       wantedBy = [ "nftables.service" ];
+      # Whoever has changed the ruleset may ask for it.
+      unitConfig.StartLimitIntervalSec = 0;
       requisite = [ "compliance-egress.service" ];
       after = [
         "compliance-egress.service"

@@ -2,14 +2,16 @@
 # Keeps the agent's egress table: what egress.nft says, with the addresses of the control plane in its two sets.
 #
 #   egress.sh load TABLE HOST      loads the table
-#   egress.sh refresh TABLE HOST   looks HOST up, and loads the table if it is not as it should be
+#   egress.sh refresh TABLE HOST   looks HOST up, and loads the table if it, or a rule in it, is not as it should be
 #   egress.sh unload               removes it
 #
-# While HOST cannot be looked up, the addresses found last stay; they are kept in $STATE_DIRECTORY/addresses.
+# While HOST cannot be looked up, the addresses found last stay; they are kept in $STATE_DIRECTORY/addresses. How nft
+# lists what was loaded is kept in $STATE_DIRECTORY/rules.
 set -eu
 umask 077
 export LC_ALL=C
 kept="${STATE_DIRECTORY:?}/addresses"
+rules="$STATE_DIRECTORY/rules"
 
 # The addresses of the host $1, one a line, sorted; of scoped and mapped ones none.
 look_up() {
@@ -27,6 +29,9 @@ elements() {
     printf '%s' "$listing" | sed -n 's/.*"elem": *\[\([^]]*\)\].*/\1/p' | tr -d '" ' | tr , '\n' | sort
 }
 
+# The table as the kernel has it, but for counters and what is in the sets.
+listing() { nft -s -t list table inet compliance_egress 2>/dev/null; }
+
 # The table $1 in one transaction, with the addresses that are kept.
 load() {
     four=$(grep -v : "$kept" | paste -s -d , -) || true
@@ -37,9 +42,11 @@ load() {
         [ -z "$four" ] || printf 'add element inet compliance_egress mcp4 { %s }\n' "$four"
         [ -z "$six" ] || printf 'add element inet compliance_egress mcp6 { %s }\n' "$six"
     } | nft -f -
+    listing >"$rules"
 }
 
 is_loaded() {
+    [ "$(listing)" = "$(cat "$rules" 2>/dev/null)" ] || return
     four=$(elements mcp4) && six=$(elements mcp6) || return
     # shellcheck disable=SC2086 # A line each.
     [ "$(printf '%s\n' $four $six | sort)" = "$(cat "$kept")" ]
@@ -64,6 +71,8 @@ load:3)
     is_loaded || load "$2"
     ;;
 refresh:3)
+    # Before names are asked for, which may take its time.
+    is_loaded || load "$2"
     keep "$3"
     is_loaded || load "$2"
     ;;

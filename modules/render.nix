@@ -16,7 +16,6 @@ let
   pkgs = {
     compliance-agent = at prefix;
     compliance-mcp = at prefix;
-    coreutils = at tools;
     formats.toml = _: { type = lib.types.anything; };
     getent = at tools;
     nftables = at tools;

@@ -22,6 +22,7 @@
     heal.settleSec = 2;
     activation = {
       trialBoots = true;
+      source = "store-path-or-flake";
       switchSec = 30;
       settleSec = 2;
       soakSec = 5;

@@ -1,13 +1,14 @@
 //! `compliance-agent`: arguments in, exit code out.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use compliance_agent::certificate::{self, Put};
 use compliance_agent::clock::TicketClock;
-use compliance_agent::config::{Config, DEFAULT_PATH};
+use compliance_agent::config::{Config, DEFAULT_PATH, Tls};
 use compliance_agent::health::{Health, judge};
 use compliance_agent::renew::{self, Renewed};
 use compliance_agent::report::Report;
@@ -19,6 +20,9 @@ usage: compliance-agent run [--config FILE]              poll, until SIGTERM
        compliance-agent health [--config FILE]           exit 0 healthy, 1 not, 2 cannot tell
        compliance-agent renew --request FILE --into FILE [--config FILE]
                                                          ask for a new certificate, if the old one ends soon
+       compliance-agent put-certificate --received FILE --ca FILE --certificate FILE --key FILE
+                                                         put what was received in the place of CERTIFICATE, if
+                                                         that ends soon and the new one fits
        compliance-agent check-config [--config FILE]     exit 0 if FILE and what it names can be used
        compliance-agent --version | --help
 FILE is /etc/compliance/agent.toml unless given.
@@ -46,6 +50,7 @@ fn perform() -> anyhow::Result<u8> {
         Command::Status => show_status(&config()?, arguments.json),
         Command::Health => show_health(&config()?),
         Command::Renew => renew_certificate(&config()?, &arguments),
+        Command::PutCertificate => put_certificate(&arguments),
         Command::CheckConfig => {
             run::client(&config()?.tls, &Arc::new(TicketClock::unset()))?;
             print(&format!("{} can be used\n", arguments.config.display()))
@@ -63,17 +68,26 @@ fn run_agent(config: &Config) -> anyhow::Result<u8> {
 }
 
 fn renew_certificate(config: &Config, arguments: &Arguments) -> anyhow::Result<u8> {
-    let (Some(request), Some(into)) = (&arguments.request, &arguments.into) else {
-        bail!("renew needs --request FILE and --into FILE\n{USAGE}");
-    };
+    let (request, into) = (arguments.file("--request")?, arguments.file("--into")?);
     print(match block_on(renew::renew(config, request, into))?? {
         Renewed::NotDue => "the certificate is good for longer than 30 days\n",
         Renewed::Pending => {
             "a new certificate is asked for; an operator answers with `compliancectl site renew`\n"
         }
         Renewed::Written => {
-            "a new certificate is there; the agent uses it from its next start on\n"
+            "a new certificate is there; the agent uses it once it is put in place\n"
         }
+    })
+}
+
+fn put_certificate(arguments: &Arguments) -> anyhow::Result<u8> {
+    let file = |name| arguments.file(name).map(Path::to_owned);
+    let tls = Tls { ca: file("--ca")?, certificate: file("--certificate")?, key: file("--key")? };
+    let now = compliance_clock::wall();
+    print(match certificate::put(&tls, arguments.file("--received")?, now)? {
+        Put::Done => "the new certificate is in place; the agent uses it from its next start on\n",
+        Put::Already => "the certificate is in place already\n",
+        Put::NotDue => "the certificate in use is good for longer than 30 days\n",
     })
 }
 
@@ -115,18 +129,29 @@ enum Command {
     CheckConfig,
     Health,
     Help,
+    PutCertificate,
     Renew,
     Run,
     Status,
     Version,
 }
 
+impl Command {
+    /// The files that it is given, besides the configuration.
+    fn files(&self) -> &'static [&'static str] {
+        match self {
+            Self::PutCertificate => &["--received", "--ca", "--certificate", "--key"],
+            Self::Renew => &["--request", "--into"],
+            _ => &[],
+        }
+    }
+}
+
 struct Arguments {
     command: Command,
     config: PathBuf,
     json: bool,
-    request: Option<PathBuf>,
-    into: Option<PathBuf>,
+    files: Vec<(String, PathBuf)>,
 }
 
 impl Arguments {
@@ -135,6 +160,7 @@ impl Arguments {
             Some("check-config") => Command::CheckConfig,
             Some("health") => Command::Health,
             Some("help" | "--help" | "-h") => Command::Help,
+            Some("put-certificate") => Command::PutCertificate,
             Some("renew") => Command::Renew,
             Some("run") => Command::Run,
             Some("status") => Command::Status,
@@ -143,23 +169,28 @@ impl Arguments {
             None => bail!("a command is missing\n{USAGE}"),
         };
         let config = PathBuf::from(DEFAULT_PATH);
-        let mut arguments = Self { command, config, json: false, request: None, into: None };
+        let mut arguments = Self { command, config, json: false, files: Vec::new() };
         while let Some(argument) = given.next() {
             match (argument.as_str(), &arguments.command) {
                 ("--config", _) => {
                     arguments.config = given.next().context("--config needs a file")?.into();
                 }
                 ("--json", Command::Status) => arguments.json = true,
-                ("--request", Command::Renew) => {
-                    arguments.request =
-                        Some(given.next().context("--request needs a file")?.into());
-                }
-                ("--into", Command::Renew) => {
-                    arguments.into = Some(given.next().context("--into needs a file")?.into());
+                (name, command) if command.files().contains(&name) => {
+                    let file = given.next().with_context(|| format!("{name} needs a file"))?;
+                    arguments.files.push((argument, file.into()));
                 }
                 _ => bail!("{argument:?} does not belong here\n{USAGE}"),
             }
         }
         Ok(arguments)
+    }
+
+    /// The file that was given by this name.
+    fn file(&self, name: &str) -> anyhow::Result<&Path> {
+        let given = self.files.iter().rev().find(|(given, _)| given == name);
+        given
+            .map(|(_, file)| file.as_path())
+            .with_context(|| format!("{name} FILE is missing\n{USAGE}"))
     }
 }

@@ -4,19 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use compliance_daemon::files;
-use compliance_protocol::time::Span;
-use compliance_transport::{Body, Client, Error, Identity, IdentityError, Limits, Method};
+use compliance_transport::{Body, Client, Error, IdentityError, Limits, Method};
 
+use crate::certificate::{InUse, MAX};
 use crate::config::Config;
 
 /// Where certificates are asked for.
 const PATH: &str = "/api/v1/certificate";
-
-/// The largest request and the largest certificate, in bytes.
-const MAX: usize = 64 * 1024;
-
-/// A new certificate is good for at least this long: one is asked for in the last 30 days of the old one.
-const GOOD_FOR: Span = Span::from_hours(45 * 24);
 
 /// What came of asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +36,7 @@ pub enum RenewError {
         /// Why.
         source: std::io::Error,
     },
-    /// What we have, or what we got, cannot be used.
+    /// What we have cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The control plane cannot be reached.
@@ -60,7 +54,7 @@ pub enum RenewError {
     #[error(
         "the control plane sent a certificate that is not put in place: {0}; the one in use stays. Ask the operator who answered with `compliancectl site renew`"
     )]
-    Foreign(#[source] IdentityError),
+    Unfit(#[source] IdentityError),
     /// The new certificate cannot be written.
     #[error("cannot write the new certificate to {path}: {source}")]
     Write {
@@ -74,26 +68,19 @@ pub enum RenewError {
 /// Sends the certificate request in the file `request`, and writes the certificate to the file `into` once there
 /// is one. Server certificates are checked by the machine's own clock.
 pub async fn renew(config: &Config, request: &Path, into: &Path) -> Result<Renewed, RenewError> {
-    let read = |path: &Path| {
-        files::read(path, MAX)
-            .map_err(|source| RenewError::Request { path: path.to_owned(), source })
-    };
-    let tls = &config.tls;
-    let identity = Identity::read(&tls.ca, &tls.certificate, &tls.key)?;
-    let client = Client::new(identity, || Some(compliance_clock::wall()), Limits::default())?;
-    let body = Body { content_type: "application/pkcs10", bytes: read(request)? };
+    let held = InUse::read(&config.tls)?;
+    let clock = || Some(compliance_clock::wall());
+    let client = Client::new(held.identity()?, clock, Limits::default())?;
+    let bytes = files::read(request, MAX)
+        .map_err(|source| RenewError::Request { path: request.to_owned(), source })?;
+    let body = Body { content_type: "application/pkcs10", bytes };
     let answer = client.request(Method::POST, &config.mcp_url.join(PATH), Some(body)).await?;
     match answer.status.as_u16() {
         204 => Ok(Renewed::NotDue),
         202 => Ok(Renewed::Pending),
         200 => {
-            // Whoever owns the control plane must not be able to lock us out: what is put in place of the old
-            // one is of the same authority, for our key, and good for longer than what it replaces.
-            let new = Identity::from_pem(&read(&tls.ca)?, &answer.body, &read(&tls.key)?)?;
             let now = compliance_clock::wall();
-            new.would_be_taken(now).map_err(RenewError::Foreign)?;
-            new.would_be_taken(now.plus(GOOD_FOR)).map_err(RenewError::Foreign)?;
-            Client::new(new, || None, Limits::default())?;
+            held.may_become(&answer.body, now).map_err(RenewError::Unfit)?;
             files::replace(into, &answer.body, 0o644)
                 .map_err(|source| RenewError::Write { path: into.to_owned(), source })?;
             Ok(Renewed::Written)

@@ -5,18 +5,22 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use nix::libc;
+
 /// Reads at most `limit` bytes; a longer file is an error, not a part.
 pub fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let bound = u64::try_from(limit).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    File::open(path)?.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("the file is larger than {limit} bytes"),
-        ));
+    read_all(File::open(path)?, limit)
+}
+
+/// As [`read`], of a file that somebody else may have put there: it must be a regular file, not a link to one, and
+/// nothing is waited for. Whose the folders are that it is in, is not looked at.
+pub fn read_untrusted(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
-    Ok(bytes)
+    read_all(file, limit)
 }
 
 /// As [`read`], and the file must be UTF-8.
@@ -56,6 +60,19 @@ pub fn remove(path: &Path) -> io::Result<()> {
         Err(_) => Ok(()),
         Ok(()) => sync_folder(folder_of(path)),
     }
+}
+
+fn read_all(file: File, limit: usize) -> io::Result<Vec<u8>> {
+    let bound = u64::try_from(limit).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    file.take(bound.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("the file is larger than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

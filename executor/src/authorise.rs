@@ -20,7 +20,7 @@ use compliance_protocol::window::Windows;
 use serde_json::Value;
 
 use crate::activation::{Action as Step, Limits, Proven, Target};
-use crate::config::{Heal, HealMode, Reboots};
+use crate::config::{Heal, HealMode, Reboots, Source};
 use crate::documents::{Machine, Offered, open_for_site};
 use crate::effect::Effect;
 use crate::gates::{self, Attempt};
@@ -87,6 +87,8 @@ pub struct Circumstances<'a> {
     pub heal: &'a Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Where systems come from.
+    pub source: Source,
     /// Whether the machine is restarted.
     pub reboots: Reboots,
     /// Nothing is changed; what would be is recorded.
@@ -191,6 +193,10 @@ fn task(order: &Order, about: &Circumstances<'_>) -> Result<Task, (Refusal, Stri
         }
         Action::ActivateSystem { store_path, nar_hash, baseline_sha256, flake } => {
             activation(order, about)?;
+            if flake.is_some() && about.source == Source::StorePath {
+                let detail = "here no system is built from a flake (`activation.source`): build it elsewhere, sign it, and order it without --flake".to_owned();
+                return Err((Refusal::Policy, detail));
+            }
             Task::Other(Work::Activate(Target {
                 system: store_path.clone(),
                 nar_hash: Some(nar_hash.clone()),

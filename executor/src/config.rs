@@ -50,6 +50,10 @@ pub struct Config {
     /// systemd's command line, for starting units; left out where there is no systemd.
     #[serde(default)]
     pub systemctl: Option<AbsPath>,
+    /// The unit that fills sets of the baseline's ruleset whose elements are no part of it: started as soon as the
+    /// ruleset was loaded, which empties them.
+    #[serde(default)]
+    pub fills_sets: Option<UnitName>,
     /// How often the six checks run, in milliseconds.
     #[serde(default = "default_round_interval_ms")]
     pub round_interval_ms: u32,
@@ -100,6 +104,9 @@ pub struct Switching {
     pub boot_loader: BootLoader,
     /// The system profile, `/nix/var/nix/profiles/system`.
     pub profile: AbsPath,
+    /// Where systems come from.
+    #[serde(default)]
+    pub source: Source,
     /// Where decisions are, in memory, so that a boot forgets them: `/run/compliance`.
     pub folder: AbsPath,
     /// Oneshot units that are started at each look: one that fails and did not before is worse.
@@ -108,6 +115,17 @@ pub struct Switching {
     /// How long each part may take.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// Where systems come from that are activated by order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// The store, and signed substituters: nothing is built here.
+    #[default]
+    StorePath,
+    /// Also a build of a pinned flake, if the order names one.
+    StorePathOrFlake,
 }
 
 /// How to see which system the boot loader starts by default.

@@ -155,6 +155,8 @@ pub struct Tools {
     pub systemctl: Option<AbsPath>,
     /// What activations need; `None` where systems are not activated.
     pub switching: Option<Switching>,
+    /// The unit that fills the sets of the ruleset, if any does.
+    pub fills_sets: Option<UnitName>,
     /// Where it is kept how things were before, until they are known to be well.
     pub undo_dir: PathBuf,
 }

@@ -36,7 +36,7 @@ use compliance_protocol::window::Windows;
 
 use crate::activation::{Limits, Proven};
 use crate::authorise::{Circumstances, Permit};
-use crate::config::{Heal, Reboots};
+use crate::config::{Heal, Reboots, Source};
 use crate::documents::Machine;
 use crate::evidence::{Author, Draft, Moment};
 use crate::ledger::{Fact, Intent, IntentId, Ledger, LedgerError, Opened, Tx};
@@ -86,6 +86,8 @@ pub struct Parts {
     pub heal: Heal,
     /// How long the parts of an activation may take; `None` where systems are not activated.
     pub limits: Option<Limits>,
+    /// Where systems come from.
+    pub source: Source,
     /// Whether the machine is restarted.
     pub reboots: Reboots,
     /// Nothing is changed; what would be is recorded.
@@ -114,6 +116,7 @@ pub struct Engine {
     windows: Windows,
     heal: Heal,
     limits: Option<Limits>,
+    source: Source,
     reboots: Reboots,
     dry_run: bool,
     disk_full: bool,
@@ -130,6 +133,8 @@ pub struct Engine {
     head: Option<HeadMark>,
     doing: Option<Doing>,
     activating: Option<activation::Activating>,
+    /// Why an activation that nobody ordered was deferred, and when it is tried again, by `CLOCK_BOOTTIME`.
+    deferred_drift: Option<(String, Span)>,
     /// What a look around was asked for and has seen, for the restart that waits for it.
     around: reboot::Around,
     /// Since when each look found the baseline's ruleset in force, by `CLOCK_BOOTTIME`.
@@ -188,6 +193,7 @@ impl Engine {
             windows: parts.windows,
             heal: parts.heal,
             limits: parts.limits,
+            source: parts.source,
             reboots: parts.reboots,
             dry_run: parts.dry_run,
             disk_full: false,
@@ -201,6 +207,7 @@ impl Engine {
             head: None,
             doing: None,
             activating: None,
+            deferred_drift: None,
             around: reboot::Around::NotAsked,
             ruleset_since: None,
             unjudged: None,
@@ -458,6 +465,7 @@ impl Engine {
             baseline: self.baseline.as_ref().ok().map(|held| (&*held.baseline, held.sha256)),
             heal: &self.heal,
             limits: self.limits,
+            source: self.source,
             reboots: self.reboots,
             dry_run: self.dry_run,
             disk_full: self.disk_full,

@@ -159,6 +159,7 @@ pub fn engine(config: &Config, mut random: Random) -> Result<Engine, LoadError> 
         windows: config.window.clone(),
         heal: config.heal.clone(),
         limits: config.activation.as_ref().map(|activation| activation.limits),
+        source: config.activation.as_ref().map(|it| it.source).unwrap_or_default(),
         reboots: config.reboots,
         dry_run: config.dry_run,
         round_interval: config.round_interval(),

@@ -134,6 +134,7 @@ fn serve_until_stopped(config: &Config) -> Result<ExitCode> {
             systemctl: config.systemctl.clone(),
             undo_dir: config.data_dir.clone(),
             switching: config.activation.clone(),
+            fills_sets: config.fills_sets.clone(),
         },
         reserve,
         closure_baseline: Box::new(move || load::closure_baseline(&for_baseline)),

@@ -36,7 +36,7 @@ use compliance_checks::baseline::{Baseline, Binding, Section};
 use compliance_checks::command::Output;
 use compliance_checks::patching::PatchingBaseline;
 use compliance_executor::activation::{Decision, Limits};
-use compliance_executor::config::{BootLoader, HealMode, Reboots, Switching};
+use compliance_executor::config::{BootLoader, HealMode, Reboots, Source, Switching};
 use compliance_executor::decision::decide;
 use compliance_executor::ledger::{Fact, Ledger};
 use compliance_executor::switched;
@@ -154,6 +154,7 @@ fn switching(folder: &str) -> Switching {
         boot: path("/boot"),
         boot_loader: BootLoader::SystemdBoot { bootctl: path("/old/bootctl") },
         profile: path(PROFILE),
+        source: Source::default(),
         folder: path(folder),
         probes: Vec::new(),
         limits: Limits::default(),
@@ -183,6 +184,12 @@ fn activate_with(sequence: u64, baseline: &Baseline) -> OrderForm {
         "flake": null,
     });
     OrderForm::new(sequence, &action).with("max_runtime_s", 3600)
+}
+
+/// The same order, of a system that is built on the machine.
+fn from_a_flake(mut form: OrderForm) -> OrderForm {
+    form.0["action"]["flake"] = format!("github:acme/clinics/{}#x", "0".repeat(40)).into();
+    form
 }
 
 /// Files, links and programs of a NixOS machine, as far as an activation touches them.

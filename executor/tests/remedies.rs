@@ -315,6 +315,10 @@ mod firewall_load {
     }
 
     fn settled_with(mode: HealMode) -> (Rig, Kernel) {
+        settled_where(mode, |_| ())
+    }
+
+    fn settled_where(mode: HealMode, change: impl FnOnce(&mut Setup)) -> (Rig, Kernel) {
         let kernel = Arc::new(Mutex::new((GOOD.to_owned(), 1)));
         let host = FakeHost::default();
         install(&host, &kernel);
@@ -324,6 +328,7 @@ mod firewall_load {
             baseline.firewall = Section::Expected(captured);
             setup.heal.firewall = mode;
             baseline.services = section(json!({ "units": [] }));
+            change(setup);
         });
         rig.host.set_units(Ok(Vec::<UnitState>::new()));
         install(&rig.host, &kernel);
@@ -382,10 +387,39 @@ mod firewall_load {
         assert_eq!(steps, ["keep_ruleset", "check_undo", "check_ruleset", "load_ruleset"]);
         assert!(bundle.rollback.available && !bundle.rollback.performed);
         // Proven once, it need not be again.
+        assert!(rig.host.runs().iter().all(|argv| argv[0] != SYSTEMCTL));
         open(&kernel);
         pass(&mut rig, Span::from_secs(120));
         assert!(is_good(&kernel));
         assert_eq!(rig.story().last(), Some(&outcome(Outcome::Success, "done")));
+    }
+
+    #[test]
+    fn the_unit_that_fills_the_sets_is_started_at_once_and_without_it_the_ruleset_stays_loaded() {
+        for fills in [true, false] {
+            let (mut rig, kernel) = settled_where(HealMode::Auto, |setup| {
+                setup.fills_sets = Some("egress.service".parse().unwrap());
+            });
+            if !fills {
+                let fails = || silent_success().map(|it| Output { code: Some(1), ..it });
+                rig.host.install(SYSTEMCTL, Box::new(move |_| fails()));
+            }
+            open(&kernel);
+            rig.round();
+            rig.poll();
+            assert!(is_good(&kernel));
+            assert_eq!(rig.story(), [outcome(Outcome::Success, "done")]);
+            let last = deeds(&rig).pop().unwrap().actions.pop().unwrap();
+            assert_eq!((last.name.as_str(), last.target.as_str()), ("fill_sets", "egress.service"));
+            assert_eq!(last.result, if fills { StepResult::Done } else { StepResult::Failed });
+            let started = [SYSTEMCTL, "--quiet", "--no-block", "start", "--", "egress.service"];
+            let runs = rig.host.runs();
+            let started = runs.iter().position(|argv| *argv == started).unwrap();
+            let loaded = runs.iter().position(|argv| {
+                argv.ends_with(&["-f".into(), "-".into()]) && !argv.contains(&"-c".into())
+            });
+            assert_eq!(loaded.map(|at| at + 1), Some(started), "nothing is done between");
+        }
     }
 
     /// The agent asks for a ticket each minute, and no poll gets through.

@@ -282,7 +282,16 @@ in
         type = types.bool;
         default = true;
         example = false;
-        description = "Whether systems are activated by order: a store path that is here or comes from signed substituters, which is recommended, or a pinned flake that is built on the appliance. The order says which.";
+        description = "Whether systems are activated by order.";
+      };
+      source = mkOption {
+        type = types.enum [
+          "store-path"
+          "store-path-or-flake"
+        ];
+        default = "store-path";
+        example = "store-path-or-flake";
+        description = "Where such a system comes from: a store path that is here or comes from signed substituters, so that it was built elsewhere, once for all sites (`store-path`); or also a pinned flake that is built on the appliance, if the order names one (`store-path-or-flake`). An order for a flake is refused otherwise.";
       };
       trialBoots = mkOption {
         type = types.bool;

@@ -3,7 +3,6 @@
 {
   config,
   lib,
-  pkgs,
   ...
 }:
 let
@@ -14,8 +13,8 @@ let
   folder = cfg.settings.executor.data_dir;
   inUse = toString cfg.tls.certificateFile;
   received = "/var/lib/compliance-renew/tls.pem";
-  credential = name: "/run/credentials/compliance-renew.service/${name}";
-  coreutils = lib.getExe' pkgs.coreutils;
+  agent = lib.getExe' cfg.package "compliance-agent";
+  credential = unit: name: "/run/credentials/${unit}.service/${name}";
 in
 {
   options.services.compliance-agent.tls.renew = lib.mkOption {
@@ -46,7 +45,7 @@ in
         environment.etc."compliance/renew.toml".text = toToml (
           cfg.settings.agent
           // {
-            tls = lib.genAttrs [ "ca" "certificate" "key" ] credential;
+            tls = lib.genAttrs [ "ca" "certificate" "key" ] (credential "compliance-renew");
           }
         );
 
@@ -73,7 +72,7 @@ in
           };
           serviceConfig = hardening.agent { addresses = cfg.egress.staticAddresses; } // {
             Type = "oneshot";
-            ExecStart = "${lib.getExe' cfg.package "compliance-agent"} renew --config /etc/compliance/renew.toml --request ${credential "request"} --into ${received}";
+            ExecStart = "${agent} renew --config /etc/compliance/renew.toml --request ${credential "compliance-renew" "request"} --into ${received}";
             User = "compliance-agent";
             Group = "compliance-agent";
             LoadCredential = [
@@ -96,18 +95,15 @@ in
           unitConfig.ConditionPathExists = received;
           serviceConfig = hardening.root // {
             Type = "oneshot";
-            # The agent's user owns what is read: a link in its place is not followed, and nothing is waited for.
-            ExecStart = [
-              "${coreutils "dd"} if=${received} of=${inUse}.new iflag=nofollow,nonblock bs=64K count=1 conv=fsync status=none"
-              "${coreutils "mv"} -f ${inUse}.new ${inUse}"
-              "${coreutils "rm"} -f ${received}"
+            # The agent's user owns what is read, so it is looked at once more, and written only if it fits.
+            ExecStart = "${agent} put-certificate --received ${received} --certificate ${inUse} --ca ${credential "compliance-renewed" "ca"} --key ${credential "compliance-renewed" "key"}";
+            LoadCredential = [
+              "ca:${cfg.tls.caFile}"
+              "key:${toString cfg.tls.keyFile}"
             ];
             # The received file is in a folder of the agent's user.
-            CapabilityBoundingSet = [ "CAP_DAC_OVERRIDE" ];
-            ReadWritePaths = [
-              (dirOf inUse)
-              (dirOf received)
-            ];
+            CapabilityBoundingSet = [ "CAP_DAC_READ_SEARCH" ];
+            ReadWritePaths = [ (dirOf inUse) ];
             TimeoutStartSec = "1min";
           };
         };

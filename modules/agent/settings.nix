@@ -44,6 +44,7 @@ let
           configuration = "/boot/grub/grub.cfg";
         };
     profile = "/nix/var/nix/profiles/system";
+    inherit (cfg.activation) source;
     folder = "/run/compliance";
     limits = {
       switch_s = cfg.activation.switchSec;
@@ -100,6 +101,8 @@ in
       inherit log;
     }
     // lib.optionalAttrs (cfg.reseller != null) { inherit (cfg) reseller; }
+    # A baseline that has the egress table has it without the addresses.
+    // lib.optionalAttrs cfg.egress.enable { fills_sets = "compliance-egress-refresh.service"; }
     # Where systemd puts the unit's credentials.
     // lib.optionalAttrs (toString cfg.evidence.keyFile != "/var/lib/compliance/evidence.key") {
       evidence_key = "/run/credentials/compliance-executor.service/evidence";

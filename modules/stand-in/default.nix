@@ -3,7 +3,7 @@
 #
 # It shows that our modules do what they should, not that NixOS takes them: that is what the same tests show
 # with a real nixpkgs (../tests/README.md). It does not have mkOrder, `disabledModules`, option declarations that
-# are merged, `config._module`, nor any type, or function of `lib`, that our modules do not use.
+# are merged but for sets of submodules, `config._module`, nor any type, or function of `lib`, that our modules do not use.
 #
 # evaluate { modules, pkgs }: the same as nixpkgs' `lib.evalModules` for these modules: { config, options }.
 let

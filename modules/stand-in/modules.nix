@@ -117,6 +117,8 @@ let
       in
       if !(left ? ${name}) then
         new
+      else if isOption new && isOption left.${name} && left.${name}.type ? also then
+        left.${name} // new // { type = left.${name}.type.also new.type; }
       else if isOption new || isOption left.${name} then
         throw "The option `${show here}' is declared twice."
       else

@@ -155,27 +155,37 @@ rec {
       description = "attribute set of ${element.description}";
       check = isAttrs;
       merge = mergeAttrs element;
+      # Declared once more.
+      also = other: attrsOf (element.also other.element);
+      inherit element;
       getSubOptions = element.getSubOptions or null;
       placeholder = "<name>";
     };
 
-  submodule =
-    module:
+  submodule = module: submodules [ module ];
+  submodules =
+    modules:
     type {
       description = "submodule";
       check = isAttrs;
       merge =
         path: defs:
         (lib.evalModules {
-          modules = [
-            module
-          ]
-          ++ map (def: {
-            _file = def.file;
-            config = def.value;
-          }) defs;
+          modules =
+            modules
+            ++ map (def: {
+              _file = def.file;
+              config = def.value;
+            }) defs;
           prefix = path;
+          specialArgs.name = lib.last path;
         }).config;
-      getSubOptions = (lib.evalModules { modules = [ module ]; }).options;
+      also = other: submodules (modules ++ other.modules);
+      inherit modules;
+      getSubOptions =
+        (lib.evalModules {
+          inherit modules;
+          specialArgs.name = "<name>";
+        }).options;
     };
 }

@@ -16,6 +16,7 @@
     mode = lib.mkForce "reseller";
     reseller = "northwind";
     activation.trialBoots = true;
+    activation.source = "store-path-or-flake";
     activation.soakSec = 300;
     activation.probes = [ "frontdesk-works.service" ];
     backups.records = {

@@ -55,6 +55,14 @@ in
     };
     says = "The option `services.compliance-agent.backups.records.maxAgeHour' does not exist";
   };
+  misspelt-job-of-borg = {
+    module = appliance { backups.images.tool = "borg"; };
+    says = "write the name of one in services.borgbackup.jobs";
+  };
+  a-source-that-is-none = {
+    module = appliance { activation.source = "flake"; };
+    says = "activation.source' is not of type";
+  };
   trial-without-its-boot-loader = {
     module = appliance { activation.trialBoots = true; };
     says = "only systemd-boot can try a system once";

@@ -90,6 +90,8 @@ in
       pkgs.cryptsetup
       pkgs.netcat-openbsd
       pkgs.nftables
+      pkgs.openssl
+      pkgs.perl
     ];
 
     systemd.services.scenario = {

@@ -7,9 +7,13 @@ use compliance_daemon::files;
 
 use super::Tools;
 use super::steps::Run;
+use super::units;
 
 /// The steps of loading.
 pub(super) const LOAD: [&str; 4] = ["keep_ruleset", "check_undo", "check_ruleset", "load_ruleset"];
+
+/// What follows where a unit fills the ruleset's sets.
+const FILL: &str = "fill_sets";
 
 /// The step of going back.
 pub(super) const UNDO: [&str; 1] = ["undo_ruleset"];
@@ -35,7 +39,12 @@ pub(super) fn load(
     nft(run, check_undo, &["-c", "-f", "-"], undo.into_bytes())?;
     let script = firewall::load_script(expected, &before).map_err(|error| error.to_string())?;
     nft(run, check, &["-c", "-f", "-"], script.clone().into_bytes())?;
-    nft(run, load, &["-f", "-"], script.into_bytes()).map(drop)
+    nft(run, load, &["-f", "-"], script.into_bytes())?;
+    if let Some(unit) = &tools.fills_sets {
+        // Whether it can or not, the ruleset is loaded; by itself it would come later.
+        units::begin(run, tools, FILL, unit);
+    }
+    Ok(())
 }
 
 /// Puts back what [`load`] replaced.

@@ -56,6 +56,12 @@ pub(super) fn back_up(run: &mut Run<'_>, tools: &Tools, job: BackupJob) -> Resul
     run.step(name, &target, command).map(drop)
 }
 
+/// Has `unit` started, and does not wait for it.
+pub(super) fn begin(run: &mut Run<'_>, tools: &Tools, name: &str, unit: &UnitName) {
+    let words = ["--quiet", "--no-block", "start", "--", unit.as_str()];
+    let _ = run.step(name, unit.as_str(), command(tools, &words, PROMPT));
+}
+
 /// The one step of a restart of the machine.
 pub(super) const REBOOT: [&str; 1] = ["reboot"];
 

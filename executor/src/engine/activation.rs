@@ -3,7 +3,7 @@
 use compliance_checks::CheckId;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::{Outcome, Rollback};
-use compliance_protocol::gate::Gate;
+use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::name::StorePath;
 use compliance_protocol::order::{Order, Refusal, When};
 use compliance_protocol::status::ActivationStatus;
@@ -16,7 +16,7 @@ use crate::activation::{
     Action, Activation, Class, Ending, Event, Facts, Health, Phase, Quarantine, Sight, Target, step,
 };
 use crate::authorise;
-use crate::config::Reboots;
+use crate::config::{Reboots, Source};
 use crate::effect::Performed;
 use crate::evidence::Moment;
 use crate::gates::{self, Attempt};
@@ -125,13 +125,18 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         let same_boot = what.boot_id == self.author.boot_id;
-        let prepared = what.activation.as_ref().is_some_and(Activation::has_done_nothing);
+        let untouched = what.activation.as_ref().filter(|it| it.has_done_nothing());
+        let is_untouched = untouched.is_some();
+        let builds = untouched.is_some_and(|it| it.target.flake.is_some());
         let started = moment.back_at(what.started_at);
         self.activating = Some(Activating::new(intent, what, started));
         let why = match self.limits {
             None => "the configuration has no [activation] any more: look at the machine",
-            Some(_) if self.dry_run && prepared => {
+            Some(_) if self.dry_run && is_untouched => {
                 "it was interrupted before anything was done, and this is a dry run now"
+            }
+            Some(_) if self.source == Source::StorePath && builds => {
+                "it was interrupted before anything was done, and nothing is built from a flake here any more"
             }
             Some(_) => return self.drive(Event::Restarted { same_boot }, moment),
         };
@@ -218,6 +223,15 @@ impl Engine {
         moment: Moment,
     ) -> Result<(), LedgerError> {
         if self.activating.is_none() { Ok(()) } else { self.drive(Event::Head { asked }, moment) }
+    }
+
+    /// What keeps an activation that nobody ordered from being tried again at once, after it was deferred.
+    pub(super) fn deferral(&self, moment: Moment) -> Option<Gate> {
+        let (reason, again) = self.deferred_drift.as_ref()?;
+        let wait = again.as_millis() - moment.reading.boottime.as_millis();
+        let at = moment.stamp().plus(Span::from_millis(wait));
+        let why = format!("it was deferred ({reason}) and is tried again at {at}");
+        (wait > 0).then(|| Gate::closed(GateName::Rate, why, Some(at)))
     }
 
     fn activation(&self) -> Option<&Activation> {
@@ -355,12 +369,19 @@ impl Engine {
             .map_err(|_| LedgerError::Unreadable("quarantine"))?;
         let persisted = ending.outcome == Outcome::Success;
         let known = self.is_held_for(&what.trigger, ending)?;
+        if what.trigger == IntentTrigger::Drift {
+            let deferred = ending.outcome == Outcome::Deferred;
+            let again = moment.reading.boottime.plus(RETRY);
+            self.deferred_drift = deferred.then(|| (ending.reason.clone(), again));
+        }
         let proven = self.record(moment, |tx, author| {
             tx.close_intent(intent)?;
             if ending.quarantine {
                 tx.set_fact(Fact::Quarantine, &quarantine)?;
             }
             match what.trigger {
+                // It was not tried.
+                IntentTrigger::Drift if ending.outcome == Outcome::Deferred => {}
                 IntentTrigger::Drift => {
                     let attempt = Attempt { at: now, healed: persisted };
                     tx.count_attempt(&attempt_key(CheckId::Patching, &what.subject), attempt)?;
@@ -387,9 +408,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether there is evidence already that the order waits for this.
+    /// Whether there is evidence already that it waits for this.
     fn is_held_for(&self, trigger: &IntentTrigger, ending: &Ending) -> Result<bool, LedgerError> {
-        let IntentTrigger::Order { sequence, .. } = trigger else { return Ok(false) };
+        let IntentTrigger::Order { sequence, .. } = trigger else {
+            let before = self.deferred_drift.as_ref().map(|(reason, _)| reason);
+            return Ok(before == Some(&ending.reason) && ending.outcome == Outcome::Deferred);
+        };
         let open = self.ledger.open_orders()?;
         let row = open.iter().find(|row| row.sequence == *sequence);
         let held = row.is_some_and(|row| row.hold.as_deref() == Some(ending.reason.as_str()));

@@ -190,6 +190,9 @@ impl Engine {
         let doing = if taken { Some("a heal".to_owned()) } else { self.doing_title() };
         let paused = self.ledger.fact(Fact::PauseUntil)?;
         let mut held = Vec::new();
+        if report.check == CheckId::Patching && report.verdict.findings().is_empty() {
+            self.deferred_drift = None;
+        }
         let mut subjects: Vec<_> =
             report.verdict.findings().iter().map(|f| f.subject.as_str()).collect();
         subjects.dedup();
@@ -199,6 +202,11 @@ impl Engine {
             else {
                 continue;
             };
+            let deferral = self.deferral(moment);
+            if let (Effect::Activate(_), Some(gate)) = (&remedy.effect, deferral) {
+                held = vec![gate];
+                continue;
+            }
             let key = attempt_key(report.check, &remedy.effect.subject());
             let wall = self.limits_now(moment);
             let attempts = self.ledger.attempts(&key, wall)?;

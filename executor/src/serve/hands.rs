@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::activation::{Action, Activation, Event, Limits, Target};
     use crate::authorise::next_step;
-    use crate::config::{BootLoader, Switching};
+    use crate::config::{BootLoader, Source, Switching};
     use crate::ledger::Ledger;
     use compliance_checks::command::Output;
     use compliance_protocol::name::Id;
@@ -101,11 +101,17 @@ mod tests {
             boot: path("boot"),
             boot_loader: BootLoader::SystemdBoot { bootctl: path("bootctl") },
             profile: path("profile"),
+            source: Source::default(),
             folder: path("folder"),
             probes: Vec::new(),
             limits: Limits::default(),
         };
-        Tools { systemctl: None, switching: Some(switching), undo_dir: "/undo".into() }
+        Tools {
+            systemctl: None,
+            switching: Some(switching),
+            fills_sets: None,
+            undo_dir: "/undo".into(),
+        }
     }
 
     /// Permission for a step of an activation.

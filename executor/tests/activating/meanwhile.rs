@@ -126,10 +126,11 @@ fn a_fetch_that_is_ended_by_its_time_is_not_called_missing() {
 fn a_build_that_was_left_by_an_executor_that_is_gone_is_stopped_before_it_is_begun_again() {
     for left in [true, false] {
         let mut site = Site::with(|setup| {
-            setup.switching.as_mut().unwrap().nix = "/old/nix".parse().unwrap();
+            let switching = setup.switching.as_mut().unwrap();
+            switching.nix = "/old/nix".parse().unwrap();
+            switching.source = Source::StorePathOrFlake;
         });
-        let mut form = activate(1);
-        form.0["action"]["flake"] = format!("github:acme/clinics/{}#x", "0".repeat(40)).into();
+        let form = from_a_flake(activate(1));
         being_fetched(&mut site, &form);
         let (_, intent) =
             Ledger::read(&site.rig.ledger_path()).unwrap().open_intents().unwrap().remove(0);
@@ -251,6 +252,22 @@ fn what_is_fetched_is_not_begun_by_an_executor_that_shall_change_nothing_any_mor
         let stores = site.rig.host.runs().split_off(runs);
         assert!(!stores.iter().any(|argv| argv[0] == "/old/nix-store"), "{stores:?}");
     }
+}
+
+#[test]
+fn what_is_built_from_a_flake_is_not_begun_again_where_that_is_no_longer_allowed() {
+    let mut site = Site::with(|setup| {
+        setup.switching.as_mut().unwrap().source = Source::StorePathOrFlake;
+    });
+    let form = from_a_flake(activate(1));
+    being_fetched(&mut site, &form);
+    let runs = site.rig.host.runs().len();
+    site.rig.setup.switching.as_mut().unwrap().source = Source::StorePath;
+    site.rig.restart();
+    site.minutes(1);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Failed, "interrupted")]);
+    let builds = site.rig.host.runs().split_off(runs);
+    assert!(!builds.iter().any(|argv| argv[0] == "/old/systemd-run"), "{builds:?}");
 }
 
 #[test]

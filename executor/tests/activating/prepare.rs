@@ -286,3 +286,15 @@ fn a_probe_that_passes_is_started_at_each_look() {
     site.minutes(3);
     assert_eq!(site.rig.about(&form), [outcome(Outcome::Success, "activated")]);
 }
+
+#[test]
+fn where_systems_come_from_substituters_only_an_order_for_a_flake_is_refused_and_nothing_begun() {
+    let mut site = Site::new();
+    let form = site.order(from_a_flake(activate(1)));
+    site.minutes(2);
+    assert_eq!(site.rig.about(&form), [outcome(Outcome::Rejected, "policy")]);
+    assert!(site.last(&form).detail.contains("activation.source"), "{:?}", site.last(&form));
+    let runs = site.rig.host.runs();
+    assert!(runs.iter().all(|argv| !argv[0].starts_with("/old/")), "{runs:?}");
+    assert_eq!(site.links(), [OLD, OLD, OLD]);
+}

@@ -21,7 +21,7 @@ use compliance_protocol::evidence::{
 };
 use compliance_protocol::feed::{FeedHead, Ticket};
 use compliance_protocol::local::{Answer, Request};
-use compliance_protocol::name::Id;
+use compliance_protocol::name::{Id, UnitName};
 use compliance_protocol::status::Status;
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::trust::Trust;
@@ -68,6 +68,8 @@ pub(crate) struct Setup {
     pub(crate) baseline: Result<Baseline, String>,
     /// How systems are activated, if they are.
     pub(crate) switching: Option<Switching>,
+    /// The unit that fills the ruleset's sets.
+    pub(crate) fills_sets: Option<UnitName>,
 }
 
 impl Rig {
@@ -89,6 +91,7 @@ impl Rig {
             trust: keys.trust(),
             baseline: Ok(keys.baseline()),
             switching: None,
+            fills_sets: None,
         };
         change(&mut setup);
         let dir = temp_dir();
@@ -277,6 +280,7 @@ impl Rig {
                     systemctl: Some(SYSTEMCTL.parse().unwrap()),
                     undo_dir: self.dir.path().to_owned(),
                     switching: self.setup.switching.clone(),
+                    fills_sets: self.setup.fills_sets.clone(),
                 };
                 let uptime = self.reading.boottime;
                 let performed = perform(permit, &*self.host, &tools, &|| uptime);
@@ -464,6 +468,7 @@ pub(crate) fn try_start(
         windows: setup.windows.clone(),
         heal: setup.heal.clone(),
         limits: setup.switching.as_ref().map(|switching| switching.limits),
+        source: setup.switching.as_ref().map(|switching| switching.source).unwrap_or_default(),
         reboots: setup.reboots,
         dry_run: setup.dry_run,
         round_interval: ROUND,

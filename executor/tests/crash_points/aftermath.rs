@@ -114,6 +114,7 @@ impl After {
                             systemctl: Some(SYSTEMCTL.parse().unwrap()),
                             undo_dir: std::env::temp_dir(),
                             switching: None,
+                            fills_sets: None,
                         };
                         let uptime = self.rig.reading.boottime;
                         let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);

@@ -345,6 +345,7 @@ impl Recorder {
                     systemctl: Some(SYSTEMCTL.parse().unwrap()),
                     undo_dir: std::env::temp_dir(),
                     switching: None,
+                    fills_sets: None,
                 };
                 let uptime = self.rig.reading.boottime;
                 let performed = perform(permit, &*self.rig.host, &tools, &|| uptime);

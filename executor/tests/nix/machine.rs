@@ -52,6 +52,7 @@ boot = '/boot'
 boot_loader = { type = 'systemd-boot', bootctl = '/usr/local/bin/bootctl' }
 profile = '/nix/var/nix/profiles/system'
 folder = '/run/compliance'
+source = 'store-path-or-flake'
 
 [activation.limits]
 switch_s = 10
