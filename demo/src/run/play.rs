@@ -241,12 +241,12 @@ impl Player {
         let name = self.site.clone();
         let read = self.runs.0.app.blocking(move |app| {
             app.store.read(|view| {
-                let Some(site) = view.site(&name)? else { return Ok(None) };
-                Ok(Some(view.newest_evidence(&site, None, 1)?))
+                let is_known = view.site(&name)?.is_some();
+                Ok(is_known.then_some(view.log_head()?.size))
             })
         });
-        let newest = read.await.map_err(PlayError::Problem)?.ok_or(PlayError::NotEnrolled)?;
-        Ok(newest.first().map(|row| row.leaf))
+        let size = read.await.map_err(PlayError::Problem)?.ok_or(PlayError::NotEnrolled)?;
+        Ok(size.checked_sub(1))
     }
 
     async fn new_evidence(&self) -> Result<Vec<(EvidenceRow, Bundle)>, PlayError> {
