@@ -4,6 +4,7 @@
 usage: console.py TARGET [PICTURES]   TARGET is cargo's folder; PICTURES a folder for pictures of every page
 """
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -179,7 +180,6 @@ def log_out(browser):
 
 def main():
     target, pictures = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
-    import pathlib
     with tempfile.TemporaryDirectory() as folder, Plane(target, folder) as plane:
         with Browser(plane.console, pictures) as browser:
             without_a_session(browser, plane)

@@ -3,7 +3,9 @@
 Whoever tests pages of the console takes `Browser` from here.
 """
 
+import base64
 import importlib.util
+import json
 import pathlib
 import time
 
@@ -113,7 +115,6 @@ class Browser:
         """Takes a picture of the whole page, if there is a folder for it."""
         if not self.pictures:
             return
-        import base64
         self.pictures.mkdir(parents=True, exist_ok=True)
         shot = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
         (self.pictures / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
@@ -156,7 +157,6 @@ class Browser:
         for entry in self.driver.get_log("performance"):
             if '"Network.requestWillBeSent"' not in entry["message"]:
                 continue
-            import json
             url = json.loads(entry["message"])["message"]["params"]["request"]["url"]
             if not url.startswith((self.base + "/", "data:", "about:")):
                 self.faults.append((where, f"a request to another host: {url}"))
