@@ -41,7 +41,8 @@ pub(crate) fn make(folder: &Path, offline: &Path) -> Result<(), BrokerError> {
     let authority = Authority::from_pem(&pem("ca.pem")?, &pem("ca.key")?)?;
     let now = compliance_clock::wall();
     let server = authority.issue_server(&["nats".to_owned()], entropy::random()?, now)?;
-    let carrier = authority.issue_operator(&tenant()?, &CARRIER.parse()?, entropy::random()?, now)?;
+    let carrier =
+        authority.issue_operator(&tenant()?, &CARRIER.parse()?, entropy::random()?, now)?;
     let token: String = entropy::random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
     files::directory(folder)?;
     let put = |name: &str, text: &str, mode: u32| {

@@ -36,7 +36,8 @@ pub(crate) async fn answer(operator: Arc<Operator>, sites: PathBuf) {
 fn asking(sites: &Path) -> Vec<(Site, PathBuf)> {
     let Ok(folders) = fs::read_dir(sites) else { return Vec::new() };
     let folders = folders.filter_map(|entry| Some(entry.ok()?.path()));
-    let asks = |folder: &PathBuf| folder.join("request").exists() && !folder.join("answer").exists();
+    let asks =
+        |folder: &PathBuf| folder.join("request").exists() && !folder.join("answer").exists();
     let named = |folder: PathBuf| Some((folder.file_name()?.to_str()?.parse().ok()?, folder));
     folders.filter(asks).filter_map(named).collect()
 }

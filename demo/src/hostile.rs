@@ -54,7 +54,11 @@ impl From<HostileError> for Problem {
 }
 
 /// A perfect order, signed by a key that nobody trusts. Gives its place.
-pub(crate) async fn forge(app: &Arc<App>, operator: &Operator, site: &Site) -> Result<u64, HostileError> {
+pub(crate) async fn forge(
+    app: &Arc<App>,
+    operator: &Operator,
+    site: &Site,
+) -> Result<u64, HostileError> {
     let order = order(operator, site, Span::from_secs(0)).await?;
     let key = PrivateKey::from_seed(&entropy::random()?)?;
     let envelope = compliance_signing::sign(&order, &[&key])?;
@@ -64,7 +68,11 @@ pub(crate) async fn forge(app: &Arc<App>, operator: &Operator, site: &Site) -> R
 }
 
 /// An order of the operator's that was held back until its time was over. Gives its place.
-pub(crate) async fn hold_back(app: &Arc<App>, operator: &Operator, site: &Site) -> Result<u64, HostileError> {
+pub(crate) async fn hold_back(
+    app: &Arc<App>,
+    operator: &Operator,
+    site: &Site,
+) -> Result<u64, HostileError> {
     let signed = operator.sign(order(operator, site, LATE).await?).await?;
     let sequence = signed.order.sequence;
     insert(app, signed, sequence).await?;
@@ -72,7 +80,11 @@ pub(crate) async fn hold_back(app: &Arc<App>, operator: &Operator, site: &Site) 
 }
 
 /// An order of the operator's that was withheld from the site, and taken back: it is kept for later.
-pub(crate) async fn withhold(app: &Arc<App>, operator: &Operator, site: &Site) -> Result<Signed, HostileError> {
+pub(crate) async fn withhold(
+    app: &Arc<App>,
+    operator: &Operator,
+    site: &Site,
+) -> Result<Signed, HostileError> {
     let signed = operator.sign(order(operator, site, Span::from_secs(0)).await?).await?;
     let sequence = signed.order.sequence;
     let (kept, name) = (signed.clone(), site.clone());

@@ -84,7 +84,11 @@ impl Operator {
     }
 
     /// Enrols `site` by what it left in `request`, in the next epoch.
-    pub(crate) async fn enrol(&self, site: &Site, request: &Path) -> Result<Enrolment, OperatorError> {
+    pub(crate) async fn enrol(
+        &self,
+        site: &Site,
+        request: &Path,
+    ) -> Result<Enrolment, OperatorError> {
         let epoch = 1 + self.epoch(site).await?;
         let folder = self.folder(site, epoch);
         // What a start that was cut off has left is no enrolment yet.
@@ -116,7 +120,12 @@ impl Operator {
     }
 
     /// Signs the next order for `site` and pushes it.
-    pub(crate) async fn order(&self, site: &Site, action: Action, when: When) -> Result<Order, OperatorError> {
+    pub(crate) async fn order(
+        &self,
+        site: &Site,
+        action: Action,
+        when: When,
+    ) -> Result<Order, OperatorError> {
         let next = self.next(site).await?;
         let order = self.draft(site, action, when, &next, compliance_clock::wall())?;
         let signed = self.sign(order).await?;
@@ -189,7 +198,12 @@ impl Operator {
     }
 
     /// Signs a baseline and keeps it as the newest of its site.
-    fn sign_baseline(&self, site: &Site, epoch: u64, baseline: &Baseline) -> Result<Vec<u8>, OperatorError> {
+    fn sign_baseline(
+        &self,
+        site: &Site,
+        epoch: u64,
+        baseline: &Baseline,
+    ) -> Result<Vec<u8>, OperatorError> {
         let envelope = compliance_signing::sign(baseline, &[&self.baseline])?;
         let json = compliance_protocol::json::to_canonical(baseline)?;
         files::replace(&self.folder(site, epoch).join("baseline.json"), &json, files::PUBLIC)?;

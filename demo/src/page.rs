@@ -27,8 +27,18 @@ pub(crate) fn routes(runs: Runs) -> Router {
         .route(PATH, get(all))
         .route("/scenarios/{id}", post(start))
         .route("/scenarios/runs/{number}", get(one))
-        .route("/scenarios.css", get(async || asset("text/css; charset=utf-8", include_str!("../templates/scenarios.css"))))
-        .route("/scenarios.js", get(async || asset("text/javascript; charset=utf-8", include_str!("../templates/scenarios.js"))))
+        .route(
+            "/scenarios.css",
+            get(async || {
+                asset("text/css; charset=utf-8", include_str!("../templates/scenarios.css"))
+            }),
+        )
+        .route(
+            "/scenarios.js",
+            get(async || {
+                asset("text/javascript; charset=utf-8", include_str!("../templates/scenarios.js"))
+            }),
+        )
         .with_state(runs)
 }
 
@@ -127,8 +137,19 @@ struct RunPage {
 }
 
 enum Shown {
-    Done { at: String, what: String, script: Option<&'static str> },
-    Evidence { at: String, row: Box<EvidenceRow>, bundle: Box<Bundle>, link: String, gates: Vec<String>, actions: Vec<String> },
+    Done {
+        at: String,
+        what: String,
+        script: Option<&'static str>,
+    },
+    Evidence {
+        at: String,
+        row: Box<EvidenceRow>,
+        bundle: Box<Bundle>,
+        link: String,
+        gates: Vec<String>,
+        actions: Vec<String>,
+    },
 }
 
 /// How the last bundle is verified without us.

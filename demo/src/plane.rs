@@ -91,7 +91,11 @@ impl Plane {
             files::create(&keys.join(name), pem.as_bytes(), files::PUBLIC)?;
         }
         // The last, by which a whole folder is known.
-        Ok(files::create(&self.path("compliancectl.toml"), COMPLIANCECTL.as_bytes(), files::PUBLIC)?)
+        Ok(files::create(
+            &self.path("compliancectl.toml"),
+            COMPLIANCECTL.as_bytes(),
+            files::PUBLIC,
+        )?)
     }
 
     /// The server's configuration. Operators may come from other containers, with their certificates.

@@ -84,7 +84,11 @@ impl Runs {
     }
 
     /// Starts a scenario and gives its number; one at a time, so that what comes is its own.
-    pub(crate) fn start(&self, scenario: &'static Scenario, seconds: u32) -> Result<usize, Problem> {
+    pub(crate) fn start(
+        &self,
+        scenario: &'static Scenario,
+        seconds: u32,
+    ) -> Result<usize, Problem> {
         let mut runs = self.runs();
         if let Some(playing) = runs.iter().find(|run| run.state == State::Playing) {
             let detail = format!(

@@ -109,7 +109,9 @@ impl Player {
             }
             Deed::HoldBack => {
                 hostile::hold_back(&app, &operator, &self.site).await?;
-                self.note("An order that was signed twenty minutes ago lies in the feed of the site");
+                self.note(
+                    "An order that was signed twenty minutes ago lies in the feed of the site",
+                );
             }
             Deed::Replay => {
                 let kept = hostile::withhold(&app, &operator, &self.site).await?;
@@ -145,7 +147,11 @@ impl Player {
     /// Signs and pushes an order; gives its sequence.
     async fn order(&self, action: Action, when: When) -> Result<u64, PlayError> {
         let order = self.runs.0.operator.order(&self.site, action, when).await?;
-        self.note(&format!("Order {} is signed and pushed: {}", order.sequence, order.action.name()));
+        self.note(&format!(
+            "Order {} is signed and pushed: {}",
+            order.sequence,
+            order.action.name()
+        ));
         Ok(order.sequence)
     }
 
@@ -181,9 +187,9 @@ impl Player {
         let is_it = |bundle: &Bundle| {
             let ends = expected.ends.iter();
             expected.check.is_none_or(|check| bundle.check.as_deref() == Some(check))
-                && ends.into_iter().any(|(outcome, reason)| {
-                    bundle.outcome == *outcome && bundle.reason == *reason
-                })
+                && ends
+                    .into_iter()
+                    .any(|(outcome, reason)| bundle.outcome == *outcome && bundle.reason == *reason)
         };
         loop {
             if let Some(place) = self.came.iter().position(is_it) {
@@ -255,9 +261,8 @@ impl Player {
             app.store.read(|view| {
                 let Some(site) = view.site(&name)? else { return Ok(Vec::new()) };
                 let rows = view.evidence(Some(&site), after, PAGE)?.into_iter();
-                let with_files = rows.map(|row| {
-                    Ok((view.evidence_files(&site, row.ledger_id, row.sequence)?, row))
-                });
+                let with_files = rows
+                    .map(|row| Ok((view.evidence_files(&site, row.ledger_id, row.sequence)?, row)));
                 with_files.collect::<Result<Vec<_>, StoreError>>().map_err(Problem::from)
             })
         });
