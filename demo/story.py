@@ -219,7 +219,7 @@ def main() -> None:
     for scenario in ("stop-service", "firewall", "stale-backup", "forged"):
         browser.play(scenario)
     run(*COMPOSE, "start", "nats")
-    for scenario in ("expired", "replayed", "window"):
+    for scenario in ("expired", "replayed", "window", "stop-imaging", "now"):
         browser.play(scenario)
     run(*COMPOSE, "kill", "nats")
     run(*COMPOSE, "start", "nats")

@@ -43,7 +43,7 @@ pub(crate) fn make(folder: &Path, offline: &Path) -> Result<(), BrokerError> {
     let server = authority.issue_server(&["nats".to_owned()], entropy::random()?, now)?;
     let carrier =
         authority.issue_operator(&tenant()?, &CARRIER.parse()?, entropy::random()?, now)?;
-    let token: String = entropy::random::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = hex::encode(entropy::random::<16>()?);
     files::directory(folder)?;
     let put = |name: &str, text: &str, mode: u32| {
         files::replace(&folder.join(name), text.as_bytes(), mode)

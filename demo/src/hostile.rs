@@ -116,7 +116,7 @@ async fn order(operator: &Operator, site: &Site, ago: Span) -> Result<Order, Hos
     let next = operator.next(site).await?;
     let action = Action::RunBackup { job: JOB.parse::<JobName>()? };
     let issued = compliance_clock::wall().plus(Span::from_millis(-ago.as_millis()));
-    Ok(operator.draft(site, action, When::Window, &next, issued)?)
+    Ok(Operator::draft(site, action, When::Window, &next, issued)?)
 }
 
 /// Hands it out in that place, unlooked at.

@@ -127,7 +127,7 @@ impl Operator {
         when: When,
     ) -> Result<Order, OperatorError> {
         let next = self.next(site).await?;
-        let order = self.draft(site, action, when, &next, compliance_clock::wall())?;
+        let order = Self::draft(site, action, when, &next, compliance_clock::wall())?;
         let signed = self.sign(order).await?;
         self.control_plane.push(site, signed.envelope).await?;
         Ok(signed.order)
@@ -135,7 +135,6 @@ impl Operator {
 
     /// An order of `site` in that place, issued at `now`; nobody has signed it.
     pub(crate) fn draft(
-        &self,
         site: &Site,
         action: Action,
         when: When,

@@ -18,8 +18,12 @@ use crate::scenario::{self, Deed, SITE, Scenario, Who};
 /// Where the page is.
 pub(crate) const PATH: &str = "/scenarios";
 
-/// For how many seconds something may be broken, and what the page says to it; the first is chosen already.
-const SPANS: [(u32, &str); 3] = [(300, "five minutes"), (60, "one minute"), (20, "twenty seconds")];
+/// For how many seconds something is broken if nobody chooses.
+const DEFAULT_SPAN: u32 = 300;
+
+/// For how many it may be, and what the page says to it.
+const SPANS: [(u32, &str); 3] =
+    [(DEFAULT_SPAN, "five minutes"), (60, "one minute"), (20, "twenty seconds")];
 
 /// The routes. Who has no session, or posts without its token, does not come so far.
 pub(crate) fn routes(runs: Runs) -> Router {
@@ -45,6 +49,7 @@ pub(crate) fn routes(runs: Runs) -> Router {
 /// What a hand does, word for word.
 pub(crate) fn script_of(hand: &str) -> &'static str {
     match hand {
+        "stop-imaging" => include_str!("../site/hands/stop-imaging"),
         "stop-service" => include_str!("../site/hands/stop-service"),
         "age-backup" => include_str!("../site/hands/age-backup"),
         "open-port" => include_str!("../site/hands/open-port"),
@@ -116,7 +121,7 @@ async fn start(
 ) -> Result<Response, Failure> {
     let scenario =
         scenario::called(&id).ok_or_else(|| Problem::not_found("There is no such scenario."))?;
-    let seconds = chosen.seconds.unwrap_or(SPANS.map(|(seconds, _)| seconds)[0]);
+    let seconds = chosen.seconds.unwrap_or(DEFAULT_SPAN);
     if !SPANS.iter().any(|(span, _)| *span == seconds) {
         return Err(Problem::bad_request("Choose one of the spans that the page offers.").into());
     }
@@ -171,9 +176,7 @@ async fn one(
         _ => None,
     };
     let last = run.steps.iter().rev().find_map(|step| match step {
-        Step::Evidence { row, bundle } => {
-            Some(Proof { link: link(row), stem: bundle.file_stem().to_owned() })
-        }
+        Step::Evidence { row, bundle } => Some(Proof { link: link(row), stem: bundle.file_stem() }),
         Step::Done { .. } => None,
     });
     let page = RunPage {

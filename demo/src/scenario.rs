@@ -1,6 +1,7 @@
 //! The scenarios: what is done, and what the site is expected to make of it.
 
 use compliance_protocol::evidence::Outcome;
+use compliance_protocol::order::When;
 
 /// The site at which they play.
 pub(crate) const SITE: &str = "site-a";
@@ -62,8 +63,8 @@ pub(crate) enum Deed {
     HoldBack,
     /// An order that was withheld and taken back is handed out after a later one.
     Replay,
-    /// A disruptive restart is ordered.
-    Restart(&'static str),
+    /// A restart is ordered that disrupts, for the window or for now.
+    Restart(&'static str, When),
     /// The system is activated that does not run, of those that work.
     Update,
     /// A system is activated that does not work.
@@ -93,7 +94,7 @@ pub(crate) fn called(id: &str) -> Option<&'static Scenario> {
 }
 
 /// All of them.
-pub(crate) static ALL: [Scenario; 12] = [
+pub(crate) static ALL: [Scenario; 14] = [
     Scenario {
         id: "stop-service",
         title: "Stop a service",
@@ -101,6 +102,18 @@ pub(crate) static ALL: [Scenario; 12] = [
         who: Who::Clinic,
         deed: Deed::Hand("stop-service"),
         expected: &[healed("services")],
+        limit_s: 60,
+    },
+    Scenario {
+        id: "stop-imaging",
+        title: "Stop a service that has to wait",
+        story: "imaging.service is stopped, which nobody restarts during consultations. The board turns red; the site's page says why it is not healed, and when it will be.",
+        who: Who::Clinic,
+        deed: Deed::Hand("stop-imaging"),
+        expected: &[Expected {
+            check: Some("services"),
+            ends: &[(Outcome::Deferred, "drift"), (Outcome::Deferred, "outside_window")],
+        }],
         limit_s: 60,
     },
     Scenario {
@@ -207,8 +220,17 @@ pub(crate) static ALL: [Scenario; 12] = [
         title: "Act outside the window",
         story: "A restart of imaging.service is ordered, which nobody restarts during consultations. It waits, and says until when.",
         who: Who::Operator,
-        deed: Deed::Restart("imaging.service"),
+        deed: Deed::Restart("imaging.service", When::Window),
         expected: &[told(&[(Outcome::Deferred, "outside_window")])],
+        limit_s: 60,
+    },
+    Scenario {
+        id: "now",
+        title: "Act now all the same",
+        story: "The same restart is ordered for now. It needs as many signers as the trust file asks for; here that is one.",
+        who: Who::Operator,
+        deed: Deed::Restart("imaging.service", When::Now),
+        expected: &[told(&[(Outcome::Success, "done")])],
         limit_s: 60,
     },
 ];

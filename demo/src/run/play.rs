@@ -121,9 +121,9 @@ impl Player {
                 self.left = Some(hostile::replay(&app, &operator, kept).await?);
                 self.note("The bytes that were kept lie in the feed of the site");
             }
-            Deed::Restart(unit) => {
+            Deed::Restart(unit, when) => {
                 let restart = Action::RestartService { unit: unit.parse()? };
-                self.left = Some(self.order(restart, When::Window).await?);
+                self.left = Some(self.order(restart, when).await?);
             }
             Deed::Update => {
                 let systems = self.systems().await?;
