@@ -34,10 +34,13 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     Ok(connection.execute_batch(INDEXES)?)
 }
 
-/// Indexes that came after their tables. Any release that knows the tables can do with or without them.
+/// Indexes that came after their tables. Any release that knows the tables can do with or without them. The summary
+/// of a round, which is most of what comes, is in neither: it is about no check, and a success.
 const INDEXES: &str = "
-CREATE INDEX IF NOT EXISTS evidence_by_check ON evidence (ledger, check_id, sequence);
-CREATE INDEX IF NOT EXISTS evidence_by_outcome ON evidence (ledger, outcome, sequence);
+CREATE INDEX IF NOT EXISTS evidence_by_check ON evidence (ledger, check_id, sequence)
+    WHERE check_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS evidence_by_outcome ON evidence (ledger, outcome, sequence)
+    WHERE outcome <> 'success';
 ";
 
 /// Version 1. Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
