@@ -16,7 +16,7 @@ use crate::operator::{site_name, site_row};
 use crate::problem::Problem;
 use crate::store::StoreError;
 
-/// One of a bundle's four files, by the name that it has in an export.
+/// One of a bundle's four files, by the name that it has in an export; or the key that verifies it.
 pub(super) async fn file(
     State(app): State<Arc<App>>,
     _: Viewer,

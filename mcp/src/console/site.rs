@@ -120,7 +120,11 @@ fn know(
     let now = app.now();
     let silent = fleet::is_silent(app, &site, now);
     let cells = fleet::cells(view.check_states(&site)?, silent, now);
-    let newest = |filter| view.newest(&site, &filter)?.map(stored).transpose();
+    // What a machine said that was replaced says nothing of the one that is there.
+    let newest = |filter| {
+        let newest = view.newest(&site, &filter)?;
+        newest.filter(|(row, _)| row.epoch == site.epoch).map(stored).transpose()
+    };
     let of_checks = cells.iter().map(|cell| newest(Filter::Check(cell.check.clone())));
     Ok(Known {
         of_checks: of_checks.collect::<Result<_, _>>()?,

@@ -144,7 +144,8 @@ impl Tx<'_> {
         self.insert_trust(key, version, envelope, now)
     }
 
-    /// Takes a site's next trust file. In a new epoch the orders of the old one are withdrawn.
+    /// Takes a site's next trust file. In a new epoch the orders of the old one are withdrawn, and what the old
+    /// machine's checks found says nothing of the new one.
     pub fn replace_trust(
         &self,
         site: &SiteRow,
@@ -163,6 +164,9 @@ impl Tx<'_> {
                  WHERE site = ?1 AND epoch < ?2 AND state = 'open'",
             )?
             .execute(params![site.key, int(epoch), now.as_millis()])?;
+        self.connection()
+            .prepare_cached("DELETE FROM check_states WHERE site = ?1 AND epoch < ?2")?
+            .execute(params![site.key, int(epoch)])?;
         self.changed(&site.name, What::Site);
         Ok(())
     }
