@@ -81,6 +81,15 @@ impl View<'_> {
             .ok_or(StoreError::Damaged("a site has no trust file"))
     }
 
+    /// All trust files that a site ever had, the newest first, likewise.
+    pub fn trust_envelopes(&self, site: &SiteRow) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT envelope FROM trust_files WHERE site = ?1 ORDER BY version DESC",
+        )?;
+        let rows = statement.query_map([site.key], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// What each check of a site found last, by the check's name.
     pub fn check_states(&self, site: &SiteRow) -> Result<Vec<CheckRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(

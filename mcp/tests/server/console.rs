@@ -9,7 +9,7 @@ use compliance_protocol::time::Span;
 use compliance_protocol::tlog::TlogProof;
 use hyper::{Method, StatusCode};
 
-use crate::bundles::Ledger;
+use crate::bundles::{self, Ledger};
 use crate::client::Reply;
 use crate::process::{Mcp, new_order};
 
@@ -288,6 +288,32 @@ async fn hostile_text_is_shown_as_text() {
     let board = mcp.browse("/", Some(&session)).await;
     is_hardened(&board);
     assert!(!board.text().contains("alert("), "{}", board.text());
+}
+
+#[tokio::test]
+async fn a_bundle_comes_with_the_key_of_the_machine_that_made_it() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut old = Ledger::new("clinic-a");
+    mcp.upload(&appliance, &old.make(1), 0).await;
+    let mut new = Ledger::with_id("clinic-a", 2);
+    new.key = bundles::evidence_key("the machine that replaced it");
+    let mut trust = mcp.trust("clinic-a");
+    (trust.version, trust.epoch, trust.roles.evidence) = (2, 2, new.key.public());
+    let trust = compliance_signing::sign(&trust, &[&mcp.keys.root]).unwrap();
+    mcp.operate(Method::PUT, "/api/v1/sites/clinic-a", trust).await;
+    let mut bundle = new.bundle();
+    bundle.epoch = 2;
+    let bundle = new.append(&bundle);
+    mcp.upload(&appliance, &[bundle], 1).await;
+    let session = mcp.session().await;
+    for ledger in [&old, &new] {
+        let folder = format!("/sites/clinic-a/evidence/{}/1", ledger.id);
+        let page = mcp.browse(&folder, Some(&session)).await;
+        let link = page.text().split("href=\"").find(|part| part.contains("evidence.pub"));
+        let key = mcp.browse(link.unwrap().split('"').next().unwrap(), Some(&session)).await;
+        assert_eq!(key.text(), ledger.key.public().to_pem().unwrap());
+    }
 }
 
 #[tokio::test]
