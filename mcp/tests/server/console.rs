@@ -24,6 +24,8 @@ pub fn is_hardened(page: &Reply) {
     assert_eq!(page.header("x-content-type-options"), "nosniff");
     assert_eq!(page.header("referrer-policy"), "same-origin");
     assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("cross-origin-opener-policy"), "same-origin");
+    assert_eq!(page.header("cross-origin-resource-policy"), "same-origin");
     let html = page.text().to_lowercase();
     let html = html.replace("<script src=\"/console.js\" defer></script>", "");
     for never in ["<script", "http://", "https://", "javascript:", "style=", "<iframe", "<img"] {
