@@ -104,6 +104,22 @@ async fn the_board_is_green_only_where_there_is_fresh_data() {
 }
 
 #[tokio::test]
+async fn what_is_old_is_green_nowhere_on_a_sites_page() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut ledger = Ledger::new("clinic-a");
+    let mut old = ledger.bundle();
+    old.finished_at = old.finished_at.plus(Span::from_hours(-3));
+    let old = ledger.append(&old);
+    mcp.upload(&appliance, &[old], 0).await;
+    let session = mcp.session().await;
+    let page = mcp.browse("/sites/clinic-a", Some(&session)).await;
+    let above = page.text().split("id=\"orders\"").next().unwrap();
+    assert!(above.contains("too long ago to hold") && above.contains("Every backup is fresh."));
+    assert!(!above.contains("class=\"mark good\"") && !above.contains("synchronised<"), "{above}");
+}
+
+#[tokio::test]
 async fn a_site_shows_its_checks_its_evidence_and_what_is_missing() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
