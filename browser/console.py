@@ -143,6 +143,19 @@ def log_out(browser):
     browser.no_faults()
 
 
+def without_the_server(plane, pictures):
+    """What nobody keeps up to date loses its colours, and says so."""
+    with Browser(plane.console, pictures) as browser:
+        browser.log_in(plane.code())
+        browser.open("/")
+        browser.until("the board is live", lambda: browser.text("#live") == "live")
+        grey = lambda: "grayscale" in browser.run("return getComputedStyle(document.querySelector('main')).filter")
+        claim(not grey(), "what is live has its colours")
+        plane.server.terminate()
+        browser.until("a board without colours", grey)
+        claim("may be old" in browser.text("#live"), "it is said that the board may be old")
+
+
 def main():
     target, pictures = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory() as folder, Plane(target, folder) as plane:
@@ -157,6 +170,7 @@ def main():
             with_openssl(browser, downloads)
             log_out(browser)
         without_script(plane, pictures)
+        without_the_server(plane, pictures)
     print("the console is as it should be")
 
 

@@ -15,6 +15,9 @@ use super::sites::state_code;
 use super::{SiteRow, StoreError, Terminal, Tx, View};
 use crate::changes::What;
 
+/// As many checks as an appliance of a later release may have; what it names beyond is not kept as a state.
+const MAX_CHECKS: i64 = 16;
+
 /// A bundle for the store. Its signatures and its site were checked.
 #[derive(Debug)]
 pub struct NewBundle<'a> {
@@ -245,7 +248,9 @@ impl Tx<'_> {
         let mut statement = self.connection().prepare_cached(
             "INSERT INTO check_states (site, check_id, state, outcome, at, received_at, epoch, ledger,
                  sequence)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
+             WHERE ?2 IN (SELECT check_id FROM check_states WHERE site = ?1)
+                 OR (SELECT count(*) FROM check_states WHERE site = ?1) < ?10
              ON CONFLICT (site, check_id) DO UPDATE SET
                  state = excluded.state, outcome = excluded.outcome, at = excluded.at,
                  received_at = excluded.received_at, epoch = excluded.epoch,
@@ -264,6 +269,7 @@ impl Tx<'_> {
                 int(bundle.epoch),
                 ledger,
                 int(bundle.sequence),
+                MAX_CHECKS,
             ])?;
         }
         Ok(())

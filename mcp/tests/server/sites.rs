@@ -86,6 +86,49 @@ async fn a_later_trust_file_is_the_next_version_and_a_new_epoch_withdraws_open_o
 }
 
 #[tokio::test]
+async fn what_a_machine_said_is_not_said_of_the_one_that_replaced_it() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    mcp.upload(&appliance, &Ledger::new("clinic-a").make(1), 0).await;
+    let states = async || mcp.get("/api/v1/sites/clinic-a").await["states"].clone();
+    assert_eq!(states().await["backups"]["state"], "compliant");
+    let session = mcp.session().await;
+    let page = async || mcp.browse("/sites/clinic-a", Some(&session)).await.text().to_owned();
+    assert!(page().await.contains("synchronised"));
+
+    let mut next = mcp.trust("clinic-a");
+    (next.version, next.epoch) = (2, 2);
+    let next = sign(&next, &[&mcp.keys.root]).unwrap();
+    let replaced = mcp.operate(Method::PUT, "/api/v1/sites/clinic-a", next).await;
+    assert_eq!(replaced.status, StatusCode::OK, "{}", replaced.text());
+    mcp.poll(&appliance, 0, 0).await;
+    assert_eq!(states().await, serde_json::json!({}));
+    let page = page().await;
+    assert!(!page.contains("synchronised") && !page.contains("<p>Every backup is fresh.</p>"));
+    assert!(page.contains("not known yet") && page.contains(">Every backup is fresh. <code>"));
+    mcp.upload(&appliance, &Ledger::with_id("clinic-a", 2).make(1), 0).await;
+    assert_eq!(states().await, serde_json::json!({}), "late evidence of the old machine");
+}
+
+#[tokio::test]
+async fn an_appliance_that_makes_checks_up_fills_no_table() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut ledger = Ledger::new("clinic-a");
+    for letters in ["ab", "cd"] {
+        let mut round = ledger.bundle();
+        (round.check, round.state, round.reason) = (None, None, "round".to_owned());
+        let names = letters.chars().flat_map(|a| ('a'..='z').map(move |b| format!("{a}{b}")));
+        let states = names.map(|name| (name, "compliant".into()));
+        round.post.insert("states".to_owned(), serde_json::Value::Object(states.collect()));
+        let signed = ledger.append(&round);
+        mcp.upload(&appliance, &[signed], 0).await;
+    }
+    let site = mcp.get("/api/v1/sites/clinic-a").await;
+    assert_eq!(site["states"].as_object().unwrap().len(), 16);
+}
+
+#[tokio::test]
 async fn states_come_from_the_newest_evidence_and_what_is_no_state_is_unknown() {
     let mcp = Mcp::start();
     let appliance = mcp.register("clinic-a").await;
