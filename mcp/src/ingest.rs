@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::app::{self, App};
 use crate::log;
 use crate::problem::Problem;
-use crate::store::{LogHead, NewBundle, Nodes, Place, SiteRow, StoreError, Tx};
+use crate::store::{LogHead, MAX_CHECKS, NewBundle, Nodes, Place, SiteRow, StoreError, Tx};
 
 /// The most bundles that one upload may hold.
 pub const MAX_BUNDLES: usize = 64;
@@ -175,9 +175,6 @@ fn states_of(bundle: &Bundle) -> BTreeMap<&str, State> {
     });
     round.chain(own).filter(|(check, _)| is_check(check)).take(MAX_CHECKS).collect()
 }
-
-/// As many checks as an appliance of a later release may have; what it names beyond is not shown.
-const MAX_CHECKS: usize = 16;
 
 /// Whether this can be the name of a check.
 pub(crate) fn is_check(name: &str) -> bool {

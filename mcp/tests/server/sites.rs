@@ -1,5 +1,6 @@
 //! Sites and their trust files.
 
+use compliance_protocol::evidence::State;
 use compliance_protocol::key::KeySet;
 use compliance_signing::{PrivateKey, sign};
 use hyper::{Method, StatusCode};
@@ -114,6 +115,37 @@ async fn states_come_from_the_newest_evidence_and_what_is_no_state_is_unknown() 
     assert!(site["states"]["services"].is_null());
     assert!(site["last_seen"].is_string() && site["last_head_at"].is_null());
     assert_eq!(site["evidence_head"]["sequence"], 2);
+}
+
+#[tokio::test]
+async fn an_appliance_that_makes_up_checks_fills_no_page_with_them_and_is_itself_again_once_enrolled_anew()
+ {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let about = async |ledger: &mut Ledger, epoch: u64, checks: &[String], state: State| {
+        let bundle = |check: &String| {
+            let mut bundle = ledger.bundle();
+            (bundle.epoch, bundle.check, bundle.state) = (epoch, Some(check.clone()), Some(state));
+            ledger.append(&bundle)
+        };
+        let bundles: Vec<_> = checks.iter().map(bundle).collect();
+        mcp.upload(&appliance, &bundles, 0).await;
+        mcp.get("/api/v1/sites/clinic-a").await["states"].as_object().unwrap().clone()
+    };
+    let mut ledger = Ledger::new("clinic-a");
+    let made_up: Vec<_> = ('a'..='z').map(|last| format!("made_up_{last}")).collect();
+    assert_eq!(about(&mut ledger, 1, &made_up, State::Compliant).await.len(), 16);
+    let states = about(&mut ledger, 1, &made_up, State::Drifted).await;
+    assert_eq!(states.len(), 16);
+    assert!(states.values().all(|state| state["state"] == "drifted"), "{states:?}");
+
+    let mut next = mcp.trust("clinic-a");
+    (next.version, next.epoch) = (2, 2);
+    let next = sign(&next, &[&mcp.keys.root]).unwrap();
+    mcp.operate(Method::PUT, "/api/v1/sites/clinic-a", next).await;
+    let mut ledger = Ledger::with_id("clinic-a", 2);
+    let states = about(&mut ledger, 2, &["patching".to_owned()], State::Compliant).await;
+    assert_eq!(states["patching"]["state"], "compliant");
 }
 
 #[test]
