@@ -33,14 +33,14 @@ pub enum EvidenceCommand {
         #[arg(long)]
         ledger: Option<Id>,
     },
-    /// Write all bundles of a site as files that anybody can verify.
+    /// Write all bundles of one enrolment of a site as files that anybody can verify.
     Export {
         /// A new directory.
         dir: PathBuf,
         /// The site.
         #[arg(long)]
         site: Site,
-        /// The site's trust file, whose evidence key must have signed [default: asks the control plane]
+        /// The enrolment's trust file, whose evidence key must have signed [default: the newest, from the control plane]
         #[arg(long, value_name = "FILE")]
         trust: Option<PathBuf>,
     },
@@ -155,6 +155,8 @@ struct Exported {
     directory: PathBuf,
     bundles: usize,
     receipts: usize,
+    /// Bundles of other enrolments, which other keys signed; they are not in it.
+    of_other_epochs: usize,
 }
 
 async fn export(
@@ -170,7 +172,9 @@ async fn export(
     };
     let trust = trust.into_value();
     files::empty_directory(dir)?;
-    let evidence = all(&plane, site).await?;
+    // A machine that was replaced signed with a key of its own, so each enrolment is an export of its own.
+    let (evidence, others): (Vec<_>, Vec<_>) =
+        all(&plane, site).await?.into_iter().partition(|one| one.epoch == trust.epoch);
     let mut receipts = 0;
     for summary in &evidence {
         let detail = one(&plane, summary).await?;
@@ -186,12 +190,23 @@ async fn export(
     for file in key_files(&trust.roles.evidence, &trust.log).map_err(Error::KeySet)? {
         files::export(dir, &file)?;
     }
-    let exported = Exported { directory: dir.to_owned(), bundles: evidence.len(), receipts };
+    let exported = Exported {
+        directory: dir.to_owned(),
+        bundles: evidence.len(),
+        receipts,
+        of_other_epochs: others.len(),
+    };
     context.output.show(&exported, |exported, _| {
         let dir = exported.directory.display();
+        let others = match exported.of_other_epochs {
+            0 => String::new(),
+            count => format!(
+                "\n{count} bundles of other enrolments are NOT in it: export them with the trust file of theirs, --trust FILE"
+            ),
+        };
         format!(
-            "{} bundles of {site}, {} with receipts, are in {dir}\nVerify them: compliancectl verify {dir} --trust TRUST_FILE",
-            exported.bundles, exported.receipts
+            "{} bundles of {site} in epoch {}, {} with receipts, are in {dir}{others}\nVerify them: compliancectl verify {dir} --trust TRUST_FILE",
+            exported.bundles, trust.epoch, exported.receipts
         )
     })?;
     Ok(Verdict::Holds)

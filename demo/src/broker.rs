@@ -14,7 +14,7 @@ const CARRIER: &str = "carrier";
 /// By this file what waits knows that all others are there.
 const READY: &str = "ready";
 
-/// Longer than a broker is down in any demonstration.
+/// The carrier's configuration. Its window for duplicates is longer than a broker is down in any demonstration.
 const NATS_TOML: &str = "mcp = \"https://mcp:8444\"\nca = \"ca.pem\"\ncert = \"carrier.pem\"\nkey = \"carrier.key\"\n\n\
      [nats]\nserver = \"tls://nats:4222\"\nca = \"ca.pem\"\ntoken_file = \"token\"\nduplicate_window_s = 86400\n";
 

@@ -3,13 +3,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 
 /// Where it listens: all addresses of the container.
 const LISTEN: ([u8; 4], u16) = ([0, 0, 0, 0], 8080);
+
+/// The pause after the kernel had no more file descriptors for us.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Listens; what this gives carries every connection to the console at `console`, and never ends.
 pub(crate) async fn open(console: SocketAddr) -> anyhow::Result<impl Future<Output = ()>> {
@@ -21,7 +26,10 @@ pub(crate) async fn open(console: SocketAddr) -> anyhow::Result<impl Future<Outp
         loop {
             match listener.accept().await {
                 Ok((browser, _)) => drop(tokio::spawn(carry(browser, console))),
-                Err(error) => tracing::warn!(%error, "a browser could not be let in"),
+                Err(error) => {
+                    tracing::warn!(%error, "a browser could not be let in");
+                    sleep(PAUSE).await;
+                }
             }
         }
     })

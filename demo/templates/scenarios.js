@@ -8,6 +8,8 @@
     if (!here) return;
     try {
       const answer = await fetch(location.pathname, { credentials: "same-origin" });
+      // The session has ended, or the run was forgotten: the page that says so.
+      if (!answer.ok && answer.status < 500) return location.reload();
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const next = page.querySelector(".run");
       if (next && next.innerHTML !== here.innerHTML) here.replaceWith(document.adoptNode(next));

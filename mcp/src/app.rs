@@ -129,7 +129,16 @@ impl fmt::Debug for App {
 
 /// The trust file of a site. Its signatures were checked by the way it came in.
 pub fn trust(view: &View<'_>, site: &SiteRow) -> Result<Trust, StoreError> {
-    Trust::first(&view.trust_envelope(site)?)
+    read(&view.trust_envelope(site)?)
+}
+
+/// All trust files that a site ever had here, the newest first.
+pub(crate) fn trusts(view: &View<'_>, site: &SiteRow) -> Result<Vec<Trust>, StoreError> {
+    view.trust_envelopes(site)?.iter().map(|envelope| read(envelope)).collect()
+}
+
+fn read(envelope: &[u8]) -> Result<Trust, StoreError> {
+    Trust::first(envelope)
         .map(compliance_protocol::envelope::Verified::into_value)
         .map_err(|_| StoreError::Damaged("a site's trust file does not verify"))
 }

@@ -188,7 +188,7 @@ pub fn cells(reported: Vec<CheckRow>, silent: bool, now: Timestamp) -> Vec<Cell>
 
 fn cell(check: String, row: Option<&CheckRow>, silent: bool, now: Timestamp) -> Cell {
     let standing = match row {
-        Some(row) if !silent && is_news(row, now) => match row.state {
+        Some(row) if !silent && is_news(row.at, row.received_at, now) => match row.state {
             State::Compliant => Standing::Compliant,
             State::Drifted => Standing::Drifted,
             State::Unknown => Standing::Unknown,
@@ -205,14 +205,14 @@ pub fn is_silent(app: &App, site: &SiteRow, now: Timestamp) -> bool {
     site.last_seen.is_none_or(|seen| now.since(seen) > silent_after)
 }
 
-/// The older of when a check looked and when that came must not be too long ago.
-fn is_news(check: &CheckRow, now: Timestamp) -> bool {
-    now.since(check.at.min(check.received_at)) <= STATE_LIFE
+/// Whether what an appliance said is news: the older of when it said so and when that came must not be too long ago.
+pub fn is_news(at: Timestamp, received_at: Timestamp, now: Timestamp) -> bool {
+    now.since(at.min(received_at)) <= STATE_LIFE
 }
 
 /// What a check says of now.
 fn current(check: &CheckRow, now: Timestamp) -> State {
-    if is_news(check, now) { check.state } else { State::Unknown }
+    if is_news(check.at, check.received_at, now) { check.state } else { State::Unknown }
 }
 
 #[cfg(test)]

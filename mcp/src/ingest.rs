@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::app::{self, App};
 use crate::log;
 use crate::problem::Problem;
-use crate::store::{LogHead, MAX_CHECKS, NewBundle, Nodes, Place, SiteRow, StoreError, Tx};
+use crate::store::{LogHead, NewBundle, Nodes, Place, SiteRow, StoreError, Tx};
 
 /// The most bundles that one upload may hold.
 pub const MAX_BUNDLES: usize = 64;
@@ -173,7 +173,7 @@ fn states_of(bundle: &Bundle) -> BTreeMap<&str, State> {
         // A state that this release does not know is unknown, never green.
         (check.as_str(), State::deserialize(state).unwrap_or(State::Unknown))
     });
-    round.chain(own).filter(|(check, _)| is_check(check)).take(MAX_CHECKS).collect()
+    round.chain(own).filter(|(check, _)| is_check(check)).collect()
 }
 
 /// Whether this can be the name of a check.

@@ -25,7 +25,7 @@ use compliance_protocol::digest::Digest;
 use rusqlite::Connection;
 
 pub use certificates::CertificateRow;
-pub use chain::{Gap, MAX_CHECKS, NewBundle, Place};
+pub use chain::{Gap, NewBundle, Place};
 pub use evidence::{EvidenceFiles, EvidenceRow};
 pub use log::{LogHead, Nodes};
 pub use orders::{NewOrder, OpenRow, OrderRow, OrderState, Terminal};

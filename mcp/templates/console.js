@@ -53,7 +53,9 @@
   const live = document.getElementById("live");
   if (!main() || !live) return;
 
+  // What is shown holds only while the server is heard of: without that it loses its colours.
   const say = (state, text) => {
+    document.body.classList.toggle("old", state !== "on");
     live.hidden = false;
     live.className = `live ${state}`;
     write(live, text);
@@ -97,8 +99,10 @@
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
       if (answer.status === 401) return location.assign("/login");
-      if (answer.ok) swap(await answer.text());
-    } catch { say("away", "reconnecting"); }
+      if (!answer.ok) return say("away", `not up to date: the server answers ${answer.status}`);
+      swap(await answer.text());
+      if (stream?.readyState === EventSource.OPEN) say("on", "live");
+    } catch { say("away", "reconnecting: what is shown may be old"); }
   };
   const soon = () => {
     waiting ??= setTimeout(look, Math.max(LATER, last + AT_MOST - Date.now()));
@@ -117,12 +121,12 @@
 
   const connect = () => {
     stream = new EventSource("/events");
-    stream.addEventListener("open", () => { say("on", "live"); soon(); });
+    stream.addEventListener("open", soon);
     stream.addEventListener("change", (event) => heard(JSON.parse(event.data)));
     stream.addEventListener("missed", soon);
     stream.addEventListener("end", () => location.assign("/login"));
     stream.addEventListener("error", () => {
-      if (stream?.readyState !== EventSource.CLOSED) return say("away", "reconnecting");
+      if (stream?.readyState !== EventSource.CLOSED) return say("away", "reconnecting: what is shown may be old");
       say("off", "not live: load the page again");
       soon();
     });

@@ -7,6 +7,8 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use compliance_protocol::evidence::Bundle;
 use compliance_protocol::json;
+use compliance_protocol::key::PublicKey;
+use compliance_protocol::name::{Id, Site};
 
 use super::{Failure, Viewer};
 use crate::app::{self, App};
@@ -16,7 +18,10 @@ use crate::operator::{site_name, site_row};
 use crate::problem::Problem;
 use crate::store::StoreError;
 
-/// One of a bundle's four files, by the name that it has in an export.
+/// The name that an evidence key has in an export.
+const KEY: &str = "evidence.pub";
+
+/// One of a bundle's four files, by the name that it has in an export; or the key that verifies it.
 pub(super) async fn file(
     State(app): State<Arc<App>>,
     _: Viewer,
@@ -25,6 +30,9 @@ pub(super) async fn file(
     let name = site_name(&site)?;
     let nothing = || Problem::not_found("There is no such file.");
     let ledger_id = ledger_id.parse().map_err(|_| nothing())?;
+    if file == KEY {
+        return key_of(&app, name, ledger_id, sequence).await;
+    }
     let (_, files, receipt) =
         app.blocking(move |app| with_receipt(app, &name, ledger_id, sequence)).await?;
     let bundle: Bundle = json::from_canonical(&files.json)
@@ -40,7 +48,32 @@ pub(super) async fn file(
     Ok(attachment(&file, media_type, bytes))
 }
 
-/// The key that verifies a site's evidence, SPKI PEM.
+/// The evidence key that verifies a bundle: that of the newest trust file by which it does, since a machine that was
+/// replaced had another one.
+async fn key_of(
+    app: &Arc<App>,
+    name: Site,
+    ledger_id: Id,
+    sequence: u64,
+) -> Result<Response, Failure> {
+    let key = app
+        .blocking(move |app| {
+            app.store.read(|view| {
+                let site = site_row(view, &name)?;
+                let (_, files) = view
+                    .evidence_files(&site, ledger_id, sequence)?
+                    .ok_or_else(|| Problem::not_found(format!("{name} has no such bundle")))?;
+                let keys = app::trusts(view, &site)?.into_iter().map(|trust| trust.roles.evidence);
+                let key = keys.into_iter().find(|key| key.verifies(&files.json, &files.sig));
+                let none = "No key that this site ever had verifies this bundle.";
+                key.ok_or_else(|| Problem::not_found(none))
+            })
+        })
+        .await?;
+    key_file(&key)
+}
+
+/// The key that verifies what a site signs now, SPKI PEM.
 pub(super) async fn evidence_key(
     State(app): State<Arc<App>>,
     _: Viewer,
@@ -50,14 +83,18 @@ pub(super) async fn evidence_key(
     let trust = app
         .blocking(move |app| app.store.read(|view| Ok(app::trust(view, &site_row(view, &name)?)?)))
         .await?;
-    let pem = trust.roles.evidence.to_pem().map_err(|_| StoreError::Damaged("an evidence key"))?;
-    Ok(attachment("evidence.pub", "application/x-pem-file", pem.into_bytes()))
+    key_file(&trust.roles.evidence)
 }
 
 /// The key that verifies receipts, a C2SP vkey.
 pub(super) async fn log_key(State(app): State<Arc<App>>, _: Viewer) -> Response {
     let line = format!("{}\n", app.log);
     attachment("checkpoint.vkey", "text/plain; charset=utf-8", line.into_bytes())
+}
+
+fn key_file(key: &PublicKey) -> Result<Response, Failure> {
+    let pem = key.to_pem().map_err(|_| StoreError::Damaged("an evidence key"))?;
+    Ok(attachment(KEY, "application/x-pem-file", pem.into_bytes()))
 }
 
 fn attachment(name: &str, media_type: &'static str, bytes: Vec<u8>) -> Response {

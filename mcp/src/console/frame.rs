@@ -3,7 +3,7 @@
 use axum::Form;
 use axum::body::Body;
 use axum::extract::{FromRequest as _, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use compliance_protocol::digest::Digest;
@@ -36,12 +36,12 @@ pub(super) async fn dress(
     if let Some(viewer) = viewer {
         request.extensions_mut().insert(viewer);
     }
-    let mut response = if request.method().is_safe() || is_from_here(request.headers()) {
-        request.extensions_mut().insert(layout.clone());
-        next.run(request).await
-    } else {
-        Failure::from(Problem::forbidden("Another site sent this; nothing was done."))
-            .into_response()
+    let mut response = match is_for_us(&shared, &request) {
+        Ok(()) => {
+            request.extensions_mut().insert(layout.clone());
+            next.run(request).await
+        }
+        Err(problem) => Failure::from(problem).into_response(),
     };
     if let Some(failure) = response.extensions_mut().remove::<Failure>() {
         response = failure.page(response, layout);
@@ -81,6 +81,21 @@ fn identify(shared: &Shared, request: &Request) -> (Layout, Option<Viewer>) {
 /// A session's token: who has it does not have the session.
 fn token_of(secret: &str) -> String {
     Digest::of(format!("csrf of {secret}").as_bytes()).to_string()
+}
+
+/// Whether it names us, and comes from us if it does more than look.
+fn is_for_us(shared: &Shared, request: &Request) -> Result<(), Problem> {
+    let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap_or_default());
+    if host.is_some_and(|host| !shared.links.are_of(host)) {
+        let detail =
+            "The console is at localhost, or at the address that [console] public_url names.";
+        return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "host", "Not our name", detail));
+    }
+    if request.method().is_safe() || is_from_here(request.headers()) {
+        Ok(())
+    } else {
+        Err(Problem::forbidden("Another site sent this; nothing was done."))
+    }
 }
 
 /// Whether a page of ours sent this, or no browser at all. A browser says by itself where a request comes
@@ -129,6 +144,9 @@ fn harden(mut response: Response) -> Response {
         (header::REFERRER_POLICY, "same-origin"),
         (header::CACHE_CONTROL, "no-store"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        // To a browser the other ports of this host are other origins, but the same site.
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -77,7 +77,7 @@ pub(super) async fn page(
 pub(super) fn order(line: OrderLine, now: Timestamp) -> Order {
     let OrderLine { row, evidence, .. } = line;
     Order {
-        state: view::order(row.state),
+        state: view::order(row.state, row.expires_at < now),
         outcome: row.outcome.map(view::outcome),
         issued: view::when(row.issued_at, now),
         expires: view::when(row.expires_at, now),

@@ -13,7 +13,7 @@ use axum::response::Response;
 use compliance_protocol::clock::{ClockEvidence, ClockSource};
 use compliance_protocol::evidence::{Bundle, Mode, Outcome};
 use compliance_protocol::json;
-use compliance_protocol::time::Timestamp;
+use compliance_protocol::time::{Span, Timestamp};
 
 use super::Failure;
 use super::orders::{self, Order};
@@ -120,7 +120,11 @@ fn know(
     let now = app.now();
     let silent = fleet::is_silent(app, &site, now);
     let cells = fleet::cells(view.check_states(&site)?, silent, now);
-    let newest = |filter| view.newest(&site, &filter)?.map(stored).transpose();
+    // What a machine said that was replaced says nothing of the one that is there.
+    let newest = |filter| {
+        let newest = view.newest(&site, &filter)?;
+        newest.filter(|(row, _)| row.epoch == site.epoch).map(stored).transpose()
+    };
     let of_checks = cells.iter().map(|cell| newest(Filter::Check(cell.check.clone())));
     Ok(Known {
         of_checks: of_checks.collect::<Result<_, _>>()?,
@@ -166,7 +170,8 @@ fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Tim
 
 fn newest(stored: &Stored, silent: bool, now: Timestamp) -> Newest {
     let Stored { row, bundle } = stored;
-    let (clock, clock_says) = clock(&bundle.clock, silent);
+    let is_news = !silent && fleet::is_news(row.finished_at, row.received_at, now);
+    let (clock, clock_says) = clock(&bundle.clock, is_news);
     let lag = row.received_at.since(row.finished_at);
     Newest {
         at: link(row),
@@ -180,11 +185,15 @@ fn newest(stored: &Stored, silent: bool, now: Timestamp) -> Newest {
         system: bundle.system.generation.map(|number| format!("generation {number}")),
         software: bundle.software.version.clone(),
         received: view::when(row.received_at, now),
-        lag: lag.to_string(),
+        lag: if lag < Span::ZERO {
+            "made later than that, by its own clock".to_owned()
+        } else {
+            format!("{lag} after it was made")
+        },
     }
 }
 
-fn clock(clock: &ClockEvidence, silent: bool) -> (Mark, String) {
+fn clock(clock: &ClockEvidence, is_news: bool) -> (Mark, String) {
     let source = match clock.source {
         ClockSource::Kernel => "the kernel's clock",
         ClockSource::Feed => "the last feed head",
@@ -197,7 +206,7 @@ fn clock(clock: &ClockEvidence, silent: bool) -> (Mark, String) {
     if clock.stepped_back {
         says.push_str("; it stepped back");
     }
-    (view::clock(clock, silent), says)
+    (view::clock(clock, is_news), says)
 }
 
 fn link(row: &EvidenceRow) -> Link {

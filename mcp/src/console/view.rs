@@ -76,19 +76,21 @@ pub(super) const fn step(result: StepResult) -> Mark {
     }
 }
 
-/// The mark of an appliance's clock, as its newest bundle says; that is no news when the site is `silent`.
-pub(super) const fn clock(clock: &ClockEvidence, silent: bool) -> Mark {
+/// The mark of an appliance's clock, as its newest bundle says, if that is news.
+pub(super) const fn clock(clock: &ClockEvidence, is_news: bool) -> Mark {
     match clock.source {
-        _ if silent => mark("stale", "no fresh data", "stale"),
+        _ if !is_news => mark("stale", "no fresh data", "stale"),
         ClockSource::Kernel if clock.synchronised => mark("good", "synchronised", "good"),
         ClockSource::Kernel | ClockSource::Feed => mark("unknown", "not synchronised", "unsure"),
         ClockSource::None => mark("failed", "not trusted", "bad"),
     }
 }
 
-/// The mark of what became of an order.
-pub(super) const fn order(state: OrderState) -> Mark {
+/// The mark of what became of an order whose time may be `over`.
+pub(super) const fn order(state: OrderState, over: bool) -> Mark {
     match state {
+        // An appliance that heard of it says that it expired.
+        OrderState::Open if over => mark("unknown", "expired, no answer", "unsure"),
         OrderState::Open => mark("deferred", "open", "unsure"),
         OrderState::Done => mark("done", "done", "quiet"),
         OrderState::Withdrawn => mark("none", "withdrawn", "quiet"),

@@ -15,6 +15,9 @@ use super::sites::state_code;
 use super::{SiteRow, StoreError, Terminal, Tx, View};
 use crate::changes::What;
 
+/// As many checks as an appliance of a later release may have; what it names beyond is not kept as a state.
+const MAX_CHECKS: i64 = 16;
+
 /// A bundle for the store. Its signatures and its site were checked.
 #[derive(Debug)]
 pub struct NewBundle<'a> {
@@ -49,10 +52,6 @@ pub struct Gap {
     /// The last that is missing.
     pub to: u64,
 }
-
-/// As many checks as an appliance of a later release may have; what it names beyond in an enrolment is not kept. The
-/// board shows all sites: none may fill it with checks that it makes up.
-pub const MAX_CHECKS: usize = 16;
 
 /// The most gaps that are listed.
 const MAX_GAPS: i64 = 20;
@@ -250,8 +249,8 @@ impl Tx<'_> {
             "INSERT INTO check_states (site, check_id, state, outcome, at, received_at, epoch, ledger,
                  sequence)
              SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9
-             WHERE EXISTS (SELECT 1 FROM check_states WHERE site = ?1 AND check_id = ?2)
-                OR (SELECT count(*) FROM check_states WHERE site = ?1 AND epoch = ?7) < ?10
+             WHERE ?2 IN (SELECT check_id FROM check_states WHERE site = ?1)
+                 OR (SELECT count(*) FROM check_states WHERE site = ?1) < ?10
              ON CONFLICT (site, check_id) DO UPDATE SET
                  state = excluded.state, outcome = excluded.outcome, at = excluded.at,
                  received_at = excluded.received_at, epoch = excluded.epoch,

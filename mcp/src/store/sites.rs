@@ -81,6 +81,15 @@ impl View<'_> {
             .ok_or(StoreError::Damaged("a site has no trust file"))
     }
 
+    /// All trust files that a site ever had, the newest first, likewise.
+    pub fn trust_envelopes(&self, site: &SiteRow) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT envelope FROM trust_files WHERE site = ?1 ORDER BY version DESC",
+        )?;
+        let rows = statement.query_map([site.key], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// What each check of a site found last, by the check's name.
     pub fn check_states(&self, site: &SiteRow) -> Result<Vec<CheckRow>, StoreError> {
         let mut statement = self.connection.prepare_cached(
@@ -144,7 +153,8 @@ impl Tx<'_> {
         self.insert_trust(key, version, envelope, now)
     }
 
-    /// Takes a site's next trust file. In a new epoch the orders of the old one are withdrawn.
+    /// Takes a site's next trust file. In a new epoch the orders of the old one are withdrawn, and what the old
+    /// machine's checks found says nothing of the new one.
     pub fn replace_trust(
         &self,
         site: &SiteRow,
@@ -163,6 +173,9 @@ impl Tx<'_> {
                  WHERE site = ?1 AND epoch < ?2 AND state = 'open'",
             )?
             .execute(params![site.key, int(epoch), now.as_millis()])?;
+        self.connection()
+            .prepare_cached("DELETE FROM check_states WHERE site = ?1 AND epoch < ?2")?
+            .execute(params![site.key, int(epoch)])?;
         self.changed(&site.name, What::Site);
         Ok(())
     }

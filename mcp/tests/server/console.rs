@@ -9,7 +9,7 @@ use compliance_protocol::time::Span;
 use compliance_protocol::tlog::TlogProof;
 use hyper::{Method, StatusCode};
 
-use crate::bundles::Ledger;
+use crate::bundles::{self, Ledger};
 use crate::client::Reply;
 use crate::process::{Mcp, new_order};
 
@@ -24,6 +24,8 @@ pub fn is_hardened(page: &Reply) {
     assert_eq!(page.header("x-content-type-options"), "nosniff");
     assert_eq!(page.header("referrer-policy"), "same-origin");
     assert_eq!(page.header("cache-control"), "no-store");
+    assert_eq!(page.header("cross-origin-opener-policy"), "same-origin");
+    assert_eq!(page.header("cross-origin-resource-policy"), "same-origin");
     let html = page.text().to_lowercase();
     let html = html.replace("<script src=\"/console.js\" defer></script>", "");
     for never in ["<script", "http://", "https://", "javascript:", "style=", "<iframe", "<img"] {
@@ -99,6 +101,22 @@ async fn the_board_is_green_only_where_there_is_fresh_data() {
         found.text().contains("data-site=\"clinic-b\"")
             && !found.text().contains("data-site=\"clinic-a\"")
     );
+}
+
+#[tokio::test]
+async fn what_is_old_is_green_nowhere_on_a_sites_page() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut ledger = Ledger::new("clinic-a");
+    let mut old = ledger.bundle();
+    old.finished_at = old.finished_at.plus(Span::from_hours(-3));
+    let old = ledger.append(&old);
+    mcp.upload(&appliance, &[old], 0).await;
+    let session = mcp.session().await;
+    let page = mcp.browse("/sites/clinic-a", Some(&session)).await;
+    let above = page.text().split("id=\"orders\"").next().unwrap();
+    assert!(above.contains("too long ago to hold") && above.contains("Every backup is fresh."));
+    assert!(!above.contains("class=\"mark good\"") && !above.contains("synchronised<"), "{above}");
 }
 
 #[tokio::test]
@@ -288,6 +306,32 @@ async fn hostile_text_is_shown_as_text() {
     let board = mcp.browse("/", Some(&session)).await;
     is_hardened(&board);
     assert!(!board.text().contains("alert("), "{}", board.text());
+}
+
+#[tokio::test]
+async fn a_bundle_comes_with_the_key_of_the_machine_that_made_it() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let mut old = Ledger::new("clinic-a");
+    mcp.upload(&appliance, &old.make(1), 0).await;
+    let mut new = Ledger::with_id("clinic-a", 2);
+    new.key = bundles::evidence_key("the machine that replaced it");
+    let mut trust = mcp.trust("clinic-a");
+    (trust.version, trust.epoch, trust.roles.evidence) = (2, 2, new.key.public());
+    let trust = compliance_signing::sign(&trust, &[&mcp.keys.root]).unwrap();
+    mcp.operate(Method::PUT, "/api/v1/sites/clinic-a", trust).await;
+    let mut bundle = new.bundle();
+    bundle.epoch = 2;
+    let bundle = new.append(&bundle);
+    mcp.upload(&appliance, &[bundle], 1).await;
+    let session = mcp.session().await;
+    for ledger in [&old, &new] {
+        let folder = format!("/sites/clinic-a/evidence/{}/1", ledger.id);
+        let page = mcp.browse(&folder, Some(&session)).await;
+        let link = page.text().split("href=\"").find(|part| part.contains("evidence.pub"));
+        let key = mcp.browse(link.unwrap().split('"').next().unwrap(), Some(&session)).await;
+        assert_eq!(key.text(), ledger.key.public().to_pem().unwrap());
+    }
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ impl Stream {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.unwrap();
         tokio::spawn(connection);
-        let request = Request::get("/events").header("host", "x").header("cookie", cookie);
+        let request = Request::get("/events").header("host", "localhost").header("cookie", cookie);
         let answer =
             sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
         if answer.status() != StatusCode::OK {

@@ -100,7 +100,7 @@ async fn after_ten_wrong_codes_nobody_tries_for_a_while() {
         is_hardened(&refused);
     }
     let guessed = mcp.browse("/enter/00", None).await;
-    assert_eq!(guessed.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(guessed.status, StatusCode::GONE);
     let entered = mcp.browse(link.as_str().unwrap(), None).await;
     assert_eq!(entered.status, StatusCode::SEE_OTHER);
 }
@@ -125,6 +125,27 @@ async fn what_another_site_posts_is_refused() {
     }
     let entered = mcp.type_code(&[("origin", &ours), ("host", &address)], &code).await;
     assert_eq!(entered.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn under_a_name_that_is_not_ours_there_is_nothing() {
+    let mcp = Mcp::start();
+    let code = mcp.invitation().await["code"].as_str().unwrap().to_owned();
+    // A name of somebody else's that was made to lead to loopback: to the browser, that page is ours.
+    for host in
+        ["rebound.example", "rebound.example:8445", "127.0.0.1.rebound.example", "10.0.0.1", ""]
+    {
+        let headers = [("host", host), ("sec-fetch-site", "same-origin")];
+        let refused = mcp.type_code(&headers, &code).await;
+        assert_eq!(refused.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
+        is_hardened(&refused);
+        let page = mcp.ask_console(Method::GET, "/login", &headers, "").await;
+        assert_eq!(page.status, StatusCode::MISDIRECTED_REQUEST, "{host}");
+    }
+    for host in ["localhost:9000", "LOCALHOST", "127.0.0.1", "[::1]:8445"] {
+        let page = mcp.ask_console(Method::GET, "/login", &[("host", host)], "").await;
+        assert_eq!(page.status, StatusCode::OK, "{host}");
+    }
 }
 
 #[tokio::test]

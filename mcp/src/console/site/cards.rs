@@ -44,7 +44,10 @@ fn card(cell: &Cell, stored: Option<&Stored>, now: Timestamp) -> Card {
             .map(|state| view::state(state).text),
         told: told.map(|Stored { row, bundle }| Told {
             bundle: link(row),
-            outcome: view::outcome(bundle.outcome),
+            outcome: match cell.standing {
+                Standing::Stale => Mark { class: "stale", ..view::outcome(bundle.outcome) },
+                _ => view::outcome(bundle.outcome),
+            },
             detail: bundle.detail.clone(),
             findings: bundle.findings.clone(),
             is: if reported == Some(State::Compliant) { "was" } else { "actual" },

@@ -16,6 +16,9 @@ use crate::store::{EvidenceRow, Filter, SiteRow, StoreError, View};
 /// As many bundles a page shows.
 const EVIDENCE: usize = 50;
 
+/// As many characters of a bundle's detail; its own page has all.
+const DETAIL: usize = 400;
+
 const OUTCOMES: [Outcome; 7] = [
     Outcome::Success,
     Outcome::Failed,
@@ -193,8 +196,17 @@ fn bundle(row: EvidenceRow, now: Timestamp) -> Item {
         mark: view::outcome(row.outcome),
         check: row.check.unwrap_or_default(),
         reason: row.reason,
-        detail: row.detail,
+        detail: shortened(row.detail),
     }))
+}
+
+/// As much of a text as a line of a table shows: an appliance may write as much as a bundle takes.
+fn shortened(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(DETAIL) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -234,6 +246,12 @@ mod tests {
             Item::Ledger { .. } => "older ledger".to_owned(),
         };
         items.iter().map(text).collect()
+    }
+
+    #[test]
+    fn a_long_detail_is_shortened_between_characters() {
+        assert_eq!(shortened("ä".repeat(DETAIL)), "ä".repeat(DETAIL));
+        assert_eq!(shortened("ä".repeat(DETAIL + 1)), "ä".repeat(DETAIL) + "…");
     }
 
     #[test]
