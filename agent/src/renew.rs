@@ -55,8 +55,8 @@ pub enum RenewError {
         "the control plane sent a certificate that is not put in place: {0}; the one in use stays. Ask the operator who answered with `compliancectl site renew`"
     )]
     Unfit(#[source] IdentityError),
-    /// The new certificate cannot be written.
-    #[error("cannot write the new certificate to {path}: {source}")]
+    /// The new certificate cannot be written, or one from before not be removed.
+    #[error("cannot write or remove {path}, the received certificate: {source}")]
     Write {
         /// Where.
         path: PathBuf,
@@ -76,13 +76,13 @@ pub async fn renew(config: &Config, request: &Path, into: &Path) -> Result<Renew
     let body = Body { content_type: "application/pkcs10", bytes };
     let answer = client.request(Method::POST, &config.mcp_url.join(PATH), Some(body)).await?;
     match answer.status.as_u16() {
-        204 => Ok(Renewed::NotDue),
-        202 => Ok(Renewed::Pending),
+        // One that was fetched once, before an enrolment perhaps, is of no use any more.
+        204 => remove(into, Renewed::NotDue),
+        202 => remove(into, Renewed::Pending),
         200 => {
             let now = compliance_clock::wall();
             held.may_become(&answer.body, now).map_err(RenewError::Unfit)?;
-            files::replace(into, &answer.body, 0o644)
-                .map_err(|source| RenewError::Write { path: into.to_owned(), source })?;
+            files::replace(into, &answer.body, 0o644).map_err(|source| write(into, source))?;
             Ok(Renewed::Written)
         }
         status => {
@@ -90,4 +90,12 @@ pub async fn renew(config: &Config, request: &Path, into: &Path) -> Result<Renew
             Err(RenewError::Refused { status, detail: text.chars().take(300).collect() })
         }
     }
+}
+
+fn remove(into: &Path, renewed: Renewed) -> Result<Renewed, RenewError> {
+    files::remove(into).map(|()| renewed).map_err(|source| write(into, source))
+}
+
+fn write(into: &Path, source: std::io::Error) -> RenewError {
+    RenewError::Write { path: into.to_owned(), source }
 }

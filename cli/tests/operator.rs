@@ -134,6 +134,8 @@ fn certificates(kept: &Kept) {
         std::fs::write(file(place), &ending).unwrap();
     }
 
+    // What was fetched once, before an enrolment perhaps, is not offered for ever.
+    std::fs::write(file("site/new.pem"), &before).unwrap();
     assert!(renew().contains("is asked for"));
     assert!(!file("site/new.pem").exists());
     kept.holds(&answer);
@@ -143,6 +145,7 @@ fn certificates(kept: &Kept) {
     assert_ne!(new, ending);
     std::fs::write(file("site/tls.pem"), new).unwrap();
     assert!(renew().contains("good for longer than 30 days"));
+    assert!(!file("site/new.pem").exists());
 }
 
 fn orders(kept: &Kept) {
