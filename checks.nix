@@ -50,7 +50,12 @@ let
   );
 in
 {
-  inherit (packages) compliance-agent compliance-mcp compliancectl;
+  inherit (packages)
+    compliance-agent
+    compliance-mcp
+    compliance-nats
+    compliancectl
+    ;
 
   format = cargo "format" [ pkgs.rustfmt ] "cargo fmt --all --check";
   clippy = cargo "clippy" [
@@ -63,6 +68,7 @@ in
       {
         accepted = map evaluated [
           ./modules/tests/appliance.nix
+          ./modules/tests/carrier.nix
           ./modules/tests/control-plane.nix
         ];
         inherit taken;

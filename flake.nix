@@ -43,9 +43,11 @@
       nixosModules = {
         compliance-agent = module "compliance-agent" ./modules/compliance-agent.nix;
         compliance-mcp = module "compliance-mcp" ./modules/compliance-mcp.nix;
+        compliance-nats = module "compliance-nats" ./modules/compliance-nats.nix;
         default.imports = [
           self.nixosModules.compliance-agent
           self.nixosModules.compliance-mcp
+          self.nixosModules.compliance-nats
         ];
       };
 

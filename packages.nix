@@ -64,6 +64,12 @@ in
     description = "The control plane of compliance appliances";
   };
 
+  compliance-nats = program {
+    pname = "compliance-nats";
+    crates = [ "compliance-nats" ];
+    description = "Carries the control plane's events to NATS JetStream";
+  };
+
   compliancectl = program {
     pname = "compliancectl";
     crates = [ "compliancectl" ];

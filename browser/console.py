@@ -5,79 +5,53 @@ usage: console.py TARGET [PICTURES]   TARGET is cargo's folder; PICTURES a folde
 """
 
 import pathlib
-import re
-import subprocess
 import sys
 import tempfile
-import urllib.request
 
 from selenium.webdriver.common.keys import Keys
 
-from page import Browser, Fault
+from page import Browser, Fault, claim
 from plane import Plane
 
 LONG = "medizinisches-versorgungszentrum-am-alten-guterbahnhof-ost-0017"
-LOOKS = [
-    ("light", dict(width=1360, height=900, dark=False)),
-    ("dark", dict(width=1360, height=900, dark=True)),
-    ("narrow", dict(width=390, height=844, dark=False)),
-    ("narrow-dark", dict(width=390, height=844, dark=True)),
-]
-
-
-def claim(holds, words):
-    if not holds:
-        raise Fault(words)
-
-
-def look_at(browser, name):
-    """Every look of the page that is open: no fault in any, and a picture of each."""
-    for look, how in LOOKS:
-        browser.look(**how)
-        browser.check_width()
-        browser.check_accessibility()
-        browser.picture(f"{name}-{look}")
-    browser.look()
-    browser.no_faults()
-    print(f"looked at {name} in {len(LOOKS)} ways")
 
 
 def without_a_session(browser, plane):
     browser.open("/")
     claim("compliancectl console" in browser.text(), "the page tells how to log in")
     claim("clinic" not in browser.driver.page_source, "nothing is shown without a session")
-    look_at(browser, "login")
+    browser.look_at("login")
     browser.find("#code").send_keys("0000-0000-0000", Keys.ENTER)
     browser.until("a refusal", lambda: "wrong" in browser.text("[role=alert]"))
-    look_at(browser, "login-wrong")
+    browser.look_at("login-wrong")
     browser.log_in(plane.code().lower())
 
 
 def every_page(browser):
     browser.open("/")
     browser.until("the board is live", lambda: browser.text("#live") == "live")
-    look_at(browser, "fleet")
+    browser.look_at("fleet")
     browser.find("#find").send_keys("nothing-has-this", Keys.ENTER)
     browser.until("an empty answer", lambda: "0 with" in browser.text())
-    look_at(browser, "fleet-none")
+    browser.look_at("fleet-none")
     for site in ["clinic-north", "praxis-dr-vogel", "zahnzentrum-sued", LONG, "not-installed-yet"]:
         browser.open(f"/sites/{site}")
-        look_at(browser, "site-" + site[:16])
+        browser.look_at("site-" + site[:16])
     browser.open("/sites/clinic-north?check=services")
-    look_at(browser, "site-filtered")
+    browser.look_at("site-filtered")
     browser.find(".timeline a").click()
     browser.until("a bundle", lambda: "Bundle " in browser.text("h1"))
-    look_at(browser, "bundle-deferred")
+    browser.look_at("bundle-deferred")
     browser.open("/sites/clinic-north?check=services")
     browser.all(".timeline a")[-1].click()
     browser.until("a bundle", lambda: "restarted" in browser.text(".lead"))
-    look_at(browser, "bundle-healed")
+    browser.look_at("bundle-healed")
     browser.open("/orders")
-    look_at(browser, "orders")
+    browser.look_at("orders")
     browser.open("/orders?site=clinic-001")
-    look_at(browser, "orders-none")
+    browser.look_at("orders-none")
     browser.open("/nothing")
-    look_at(browser, "nothing")
+    browser.look_at("nothing")
 
 
 def why_it_does_not_act(browser):
@@ -146,16 +120,7 @@ def with_openssl(browser, folder):
     browser.open("/sites/clinic-north?check=services")
     browser.find(".timeline a").click()
     browser.until("a bundle", lambda: browser.all("#openssl"))
-    cookie = browser.driver.get_cookie("session")["value"]
-    for link in browser.all(".files a"):
-        url = link.get_attribute("href")
-        request = urllib.request.Request(url, headers={"Cookie": f"session={cookie}"})
-        with urllib.request.urlopen(request) as answer:
-            (folder / url.rsplit("/", 1)[1]).write_bytes(answer.read())
-    line = browser.text("#openssl")
-    claim(re.fullmatch(r"openssl pkeyutl [-\w. ]+", line), f"a plain command: {line}")
-    said = subprocess.run(line.split(), cwd=folder, capture_output=True, text=True)
-    claim(said.returncode == 0 and "Verified Successfully" in said.stdout, f"openssl said {said}")
+    browser.verify_with_openssl(folder)
 
 
 def without_script(plane, pictures):

@@ -7,7 +7,10 @@ import base64
 import importlib.util
 import json
 import pathlib
+import re
+import subprocess
 import time
+import urllib.request
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -17,6 +20,14 @@ PATIENCE = 30  # seconds
 
 # Faults that a person with a disability would be stopped or hindered by.
 SERIOUS = {"serious", "critical"}
+
+# How people look at a page.
+LOOKS = [
+    ("light", dict(width=1360, height=900, dark=False)),
+    ("dark", dict(width=1360, height=900, dark=True)),
+    ("narrow", dict(width=390, height=844, dark=False)),
+    ("narrow-dark", dict(width=390, height=844, dark=True)),
+]
 
 # Runs before every page's own scripts: what the policy refuses is remembered.
 WATCH = """
@@ -33,6 +44,12 @@ def axe_script():
     """The text of axe-core, as its Python package has it."""
     package = importlib.util.find_spec("axe_playwright_python").submodule_search_locations[0]
     return (pathlib.Path(package) / "axe.min.js").read_text()
+
+
+def claim(holds, words):
+    """Demands that something holds."""
+    if not holds:
+        raise Fault(words)
 
 
 class Browser:
@@ -165,3 +182,31 @@ class Browser:
         self.collect()
         if self.faults:
             raise Fault("\n".join(f"{where}: {what}" for where, what in self.faults))
+
+    def look_at(self, name):
+        """Every look of the page that is open: no fault in any, and a picture of each."""
+        for look, how in LOOKS:
+            self.look(**how)
+            self.check_width()
+            self.check_accessibility()
+            self.picture(f"{name}-{look}")
+        self.look()
+        self.no_faults()
+        print(f"looked at {name} in {len(LOOKS)} ways", flush=True)
+
+    def verify_with_openssl(self, folder):
+        """Runs the line of the bundle's page that is open on what the page offers to download."""
+        cookie = self.driver.get_cookie("session")["value"]
+        for link in self.all(".files a"):
+            url = link.get_attribute("href")
+            request = urllib.request.Request(url, headers={"Cookie": f"session={cookie}"})
+            with urllib.request.urlopen(request) as answer:
+                (folder / url.rsplit("/", 1)[1]).write_bytes(answer.read())
+        line = self.text("#openssl")
+        claim(re.fullmatch(r"openssl pkeyutl [-\w. ]+", line), f"a plain command: {line}")
+        said = subprocess.run(line.split(), cwd=folder, capture_output=True, text=True)
+        claim(said.returncode == 0 and "Verified Successfully" in said.stdout, f"openssl said {said}")
+        bundle = next(path for path in folder.glob("*.json") if not path.name.endswith(".dsse.json"))
+        bundle.write_bytes(bundle.read_bytes().replace(b'"duration_ms":', b'"duration_ms":1', 1))
+        said = subprocess.run(line.split(), cwd=folder, capture_output=True, text=True)
+        claim(said.returncode == 1, f"openssl takes a bundle that was changed: {said}")

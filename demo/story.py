@@ -4,8 +4,10 @@ import asyncio
 import http.cookiejar
 import json
 import os
+import pathlib
 import re
 import shlex
+import shutil
 import ssl
 import subprocess
 import sys
@@ -207,9 +209,19 @@ def proof() -> None:
         print(f"{site}: {count.strip()} bundles verified, by compliancectl and by openssl", flush=True)
 
 
+def in_a_browser() -> None:
+    """The same pages, as somebody sees them."""
+    if not shutil.which("chromium") or not shutil.which("chromedriver"):
+        print("skipped: no Chromium with its chromedriver, so nobody looks at the pages", flush=True)
+        return
+    script = pathlib.Path(__file__).with_name("browser.py")
+    subprocess.run([sys.executable, "-B", script, BASE, ctl("console")["code"], os.environ["DEMO_PICTURES"]], check=True)
+
+
 def main() -> None:
-    wait_for("the console", lambda: reachable())
+    wait_for("the console", reachable)
     wait_for("both sites", all_as_said)
+    in_a_browser()
     browser = Browser()
     browser.log_in()
     for site in SITES:

@@ -12,10 +12,12 @@ let
       modules = [
         ./compliance-agent.nix
         ./compliance-mcp.nix
+        ./compliance-nats.nix
       ];
       pkgs = {
         compliance-agent = named "compliance-agent";
         compliance-mcp = named "compliance-mcp";
+        compliance-nats = named "compliance-nats";
         nftables = named "nftables";
         formats.toml = _: {
           type = lib.types.anything // {
@@ -102,4 +104,5 @@ in
   Written by `.ci/modules --write-options` from the modules' declarations; edit those.
 
   ${chapter "compliance-agent"}
-  ${chapter "compliance-mcp"}''
+  ${chapter "compliance-mcp"}
+  ${chapter "compliance-nats"}''

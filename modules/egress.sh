@@ -42,7 +42,8 @@ load() {
         [ -z "$four" ] || printf 'add element inet compliance_egress mcp4 { %s }\n' "$four"
         [ -z "$six" ] || printf 'add element inet compliance_egress mcp6 { %s }\n' "$six"
     } | nft -f -
-    listing >"$rules"
+    # Without it the table is loaded at each refresh.
+    listing >"$rules" || rm -f "$rules"
 }
 
 is_loaded() {
@@ -59,8 +60,11 @@ keep() {
         [ -e "$kept" ] || : >"$kept"
         return
     fi
-    printf '%s\n' "$found" >"$kept.new"
-    mv "$kept.new" "$kept"
+    # A full disk keeps nobody from the control plane, which has to hear of it.
+    if ! { printf '%s\n' "$found" >"$kept.new" && mv "$kept.new" "$kept"; }; then
+        rm -f "$kept.new"
+        echo "<4>$kept cannot be written: the agent may go on to reach what was found last" >&2
+    fi
 }
 
 case "${1:-}:$#" in

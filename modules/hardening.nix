@@ -57,8 +57,8 @@ in
 {
   inherit strictest;
 
-  # `addresses` that it may talk to, if all are known before it starts; else null.
-  agent =
+  # What connects and does not listen. `addresses` that it may talk to, if all are known before it starts; else null.
+  client =
     { addresses }:
     (if addresses == null then without [ "IPAddressDeny" ] strictest else strictest)
     // internet

@@ -16,6 +16,7 @@ let
   pkgs = {
     compliance-agent = at prefix;
     compliance-mcp = at prefix;
+    compliance-nats = at prefix;
     formats.toml = _: { type = lib.types.anything; };
     getent = at tools;
     nftables = at tools;
@@ -30,6 +31,7 @@ let
       modules = [
         ./compliance-agent.nix
         ./compliance-mcp.nix
+        ./compliance-nats.nix
         configuration
       ];
       inherit pkgs;

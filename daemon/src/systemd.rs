@@ -21,7 +21,7 @@ pub fn alive() {
 
 /// One line about what the process is doing, shown by `systemctl status`.
 pub fn status(line: &str) {
-    tell(NotifyState::Status(line));
+    tell(NotifyState::Status(&one_line(line)));
 }
 
 /// How often [`alive`] is to be said, if systemd watches: half of what it allows.
@@ -32,5 +32,21 @@ pub fn watchdog() -> Option<Duration> {
 fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "systemd could not be notified");
+    }
+}
+
+/// A further line would be a message of its own. What a peer answered is in it, and no peer tells systemd anything.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_answered_is_no_message_to_systemd() {
+        assert_eq!(one_line("refused: no\nWATCHDOG_USEC=0\r\0"), "refused: no WATCHDOG_USEC=0  ");
+        assert_eq!(one_line("der Zähler läuft"), "der Zähler läuft");
     }
 }

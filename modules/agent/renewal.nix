@@ -70,7 +70,7 @@ in
             OnSuccess = "compliance-renewed.service";
             StartLimitIntervalSec = 0;
           };
-          serviceConfig = hardening.agent { addresses = cfg.egress.staticAddresses; } // {
+          serviceConfig = hardening.client { addresses = cfg.egress.staticAddresses; } // {
             Type = "oneshot";
             ExecStart = "${agent} renew --config /etc/compliance/renew.toml --request ${credential "compliance-renew" "request"} --into ${received}";
             User = "compliance-agent";

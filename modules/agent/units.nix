@@ -68,7 +68,7 @@ in
       unitConfig.StartLimitIntervalSec = 0;
       restartTriggers = [ (digest agentToml) ];
       serviceConfig =
-        hardening.agent { addresses = cfg.egress.staticAddresses; }
+        hardening.client { addresses = cfg.egress.staticAddresses; }
         // lives
         // {
           ExecStart = "${lib.getExe' cfg.package "compliance-agent"} run --config /etc/compliance/agent.toml";

@@ -40,6 +40,15 @@ let
         ${name} = inner;
       }) (lib.mkForce value) path;
     };
+  carrier =
+    path: value:
+    { lib, ... }:
+    {
+      imports = [ ./carrier.nix ];
+      services.compliance-nats = builtins.foldl' (inner: name: {
+        ${name} = inner;
+      }) (lib.mkForce value) path;
+    };
 in
 {
   misspelt-option = {
@@ -206,5 +215,29 @@ in
   more-signers-than-keys = {
     module = controlPlane [ "threshold" "root" ] 2;
     says = "write at least as many services.compliance-mcp.root.keys";
+  };
+  operator-key-in-the-store = {
+    module = carrier [ "keyFile" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-operator-nats.key";
+    says = "services.compliance-nats.keyFile is /nix/store/";
+  };
+  token-in-the-store = {
+    module = carrier [ "tokenFile" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nats.token";
+    says = "services.compliance-nats.tokenFile is /nix/store/";
+  };
+  carrier-without-control-plane = {
+    module = carrier [ "mcp" "settings" ] null;
+    says = "services.compliance-nats.settings.mcp is missing: write the control plane's listener for operators";
+  };
+  nats-without-tls = {
+    module = carrier [ "server" "nats" "settings" ] "nats://nats.example:4222";
+    says = "plain nats:// is for 127.0.0.1, [::1] and localhost only";
+  };
+  nats-of-no-authority = {
+    module = carrier [ "nats" "settings" ] { server = "tls://nats.example:4222"; };
+    says = "write the file with the authority of tls://nats.example:4222";
+  };
+  nats-with-two-logins = {
+    module = carrier [ "tokenFile" ] "/run/secrets/nats.token";
+    says = "NATS takes services.compliance-nats.settings.nats.user with services.compliance-nats.passwordFile";
   };
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Caller, Shared};
 use crate::app::App;
 use crate::body;
+use crate::changes::{Change, Heard, Watcher, What};
 use crate::problem::Problem;
 use crate::store::{Event, EventKind, EventOf, EvidenceRow, OrderChange, OrderRow, View};
 
@@ -75,10 +76,21 @@ async fn list(
         let changed = events.is_empty()
             && tokio::select! {
                 () = &mut over => false,
-                heard = watcher.next() => heard.is_some(),
+                happened = something_happened(&mut watcher) => happened,
             };
         if !changed {
             return Ok(Json(Events { events }));
+        }
+    }
+}
+
+/// Returns once there may be an event; false when the server ends.
+async fn something_happened(watcher: &mut Watcher) -> bool {
+    loop {
+        match watcher.next().await {
+            // Every poll of every appliance tells this, and it is no event.
+            Some(Heard::Change(Change { what: What::Seen { .. }, .. })) => {}
+            heard => return heard.is_some(),
         }
     }
 }
@@ -156,5 +168,29 @@ fn short(of: EventOf) -> EventOf {
             let reason = change.order.reason.map(cut);
             EventOf::Order(OrderChange { order: OrderRow { reason, ..change.order }, ..change })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use compliance_protocol::time::Timestamp;
+
+    use super::*;
+    use crate::changes::Changes;
+
+    #[tokio::test]
+    async fn a_carrier_that_waits_looks_again_for_evidence_and_not_for_every_poll() {
+        let changes = Changes::default();
+        let mut watcher = changes.watch();
+        let tell = |what| changes.tell(Change { site: "clinic-a".parse().unwrap(), what });
+        let mut happened = async |within| {
+            tokio::time::timeout(within, something_happened(&mut watcher)).await.ok()
+        };
+        tell(What::Seen { at: Timestamp::from_millis(0) });
+        assert_eq!(happened(Duration::ZERO).await, None);
+        tell(What::Evidence);
+        assert_eq!(happened(Duration::MAX).await, Some(true));
+        changes.end();
+        assert_eq!(happened(Duration::MAX).await, Some(false));
     }
 }

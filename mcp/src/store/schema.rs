@@ -7,6 +7,9 @@ use super::StoreError;
 /// The schema that this release writes; `PRAGMA user_version`.
 const VERSION: i64 = 2;
 
+/// The newest schema that this release opens, and leaves as it is: whoever goes back to it finds what the next one made.
+const NEXT: i64 = VERSION + 1;
+
 /// Sets the connection up for writing, makes the tables of a new file, and adds what an older one lacks.
 pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch(
@@ -24,17 +27,20 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let steps: &[&str] = match found {
         0 => &[TABLES, OUTBOX],
         1 => &[OUTBOX],
-        VERSION => &[],
-        _ => return Err(StoreError::Newer { found, known: VERSION }),
+        VERSION..=NEXT => &[],
+        _ => return Err(StoreError::Newer { found, known: NEXT }),
     };
     steps.iter().try_for_each(|step| connection.execute_batch(step))?;
     Ok(connection.execute_batch(INDEXES)?)
 }
 
-/// Indexes that came after their tables. Any release that knows the tables can do with or without them.
+/// Indexes that came after their tables. Any release that knows the tables can do with or without them. The summary
+/// of a round, which is most of what comes, is in neither: it is about no check, and a success.
 const INDEXES: &str = "
-CREATE INDEX IF NOT EXISTS evidence_by_check ON evidence (ledger, check_id, sequence);
-CREATE INDEX IF NOT EXISTS evidence_by_outcome ON evidence (ledger, outcome, sequence);
+CREATE INDEX IF NOT EXISTS evidence_by_check ON evidence (ledger, check_id, sequence)
+    WHERE check_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS evidence_by_outcome ON evidence (ledger, outcome, sequence)
+    WHERE outcome <> 'success';
 ";
 
 /// Version 1. Times are milliseconds since 1970, digests 32 bytes, ids and names their text.
@@ -284,9 +290,13 @@ mod tests {
     }
 
     #[test]
-    fn a_database_of_a_newer_release_is_left_alone() {
+    fn what_the_next_release_has_added_is_left_as_it_is_and_the_one_after_that_is_not_opened() {
         let connection = Connection::open_in_memory().unwrap();
+        prepare(&connection).unwrap();
         connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        prepare(&connection).unwrap();
+        assert_eq!(version(&connection), VERSION + 1);
+        connection.pragma_update(None, "user_version", VERSION + 2).unwrap();
         assert!(matches!(prepare(&connection), Err(StoreError::Newer { .. })));
     }
 

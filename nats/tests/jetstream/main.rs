@@ -163,6 +163,25 @@ async fn each_alert_is_one_ticket_also_after_the_printer_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_documents_say_that_a_login_needs_is_enough() {
+    if is_missing("what_the_documents_say_that_a_login_needs_is_enough") {
+        return;
+    }
+    let mut plane = Plane::start().await;
+    let server = Server::start_with_permissions();
+    let carrier = Process::start("run", &plane.carrier(&server.as_user("carrier")));
+    plane.upload("clinic-a", 2, Outcome::Alert).await;
+    plane.wait_until_carried().await;
+    assert_eq!(carrier.terminate(), 0);
+    let config = plane.carrier(&server.as_user("tickets"));
+    let tickets = Process::start("tickets", &config);
+    let first = [tickets.next_line(), tickets.next_line()];
+    assert_ne!(first[0], first[1]);
+    server.wait_until_acknowledged("tickets", 2).await;
+    assert_eq!(tickets.terminate(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn over_tls_only_the_right_broker_and_the_right_password_will_do() {
     if is_missing("over_tls_only_the_right_broker_and_the_right_password_will_do") {
         return;

@@ -25,6 +25,18 @@ pub fn is_missing(test: &str) -> bool {
     missing
 }
 
+/// To what the carrier publishes.
+const CARRIER: [&str; 3] =
+    ["compliance.>", "$JS.API.STREAM.INFO.COMPLIANCE", "$JS.API.STREAM.CREATE.COMPLIANCE"];
+/// To what `tickets` publishes.
+const TICKETS: [&str; 5] = [
+    "$JS.API.STREAM.INFO.COMPLIANCE",
+    "$JS.API.CONSUMER.INFO.COMPLIANCE.tickets",
+    "$JS.API.CONSUMER.CREATE.COMPLIANCE.tickets.>",
+    "$JS.API.CONSUMER.MSG.NEXT.COMPLIANCE.tickets",
+    "$JS.ACK.COMPLIANCE.tickets.>",
+];
+
 pub struct Server {
     folder: tempfile::TempDir,
     child: Child,
@@ -53,6 +65,27 @@ impl Server {
             quoted(&cert),
             quoted(&key)
         ))
+    }
+
+    /// Whose users `carrier` and `tickets` may do what docs/OPERATIONS.md says that they need, and nothing else.
+    pub fn start_with_permissions() -> Self {
+        let user = |name: &str, publish: &[&str]| {
+            format!(
+                "{{ user: {name}, password: secret, permissions: {{ publish: {publish:?}, subscribe: [\"_INBOX.>\"] }} }}"
+            )
+        };
+        Self::start_as(format!(
+            "authorization {{ users: [ {{ user: admin, password: admin }}, {}, {} ] }}\nno_auth_user: admin\n",
+            user("carrier", &CARRIER),
+            user("tickets", &TICKETS)
+        ))
+    }
+
+    /// The settings of one that logs in as `user` with the password `secret`.
+    pub fn as_user(&self, user: &str) -> String {
+        let file = self.folder.path().join("secret");
+        std::fs::write(&file, "secret\n").unwrap();
+        format!("{}user = \"{user}\"\npassword_file = {}\n", self.plain(), quoted(&file))
     }
 
     /// The settings of a carrier that speaks plainly.
@@ -95,6 +128,21 @@ impl Server {
             }
         };
         tokio::time::timeout(PATIENCE, enough).await.expect("messages arrive");
+    }
+
+    /// Waits until this consumer of the stream has acknowledged so many messages, and has no other.
+    pub async fn wait_until_acknowledged(&self, consumer: &str, count: u64) {
+        let stream = self.jetstream().await.get_stream("COMPLIANCE").await.unwrap();
+        let done = async {
+            loop {
+                let info = stream.consumer_info(consumer).await.unwrap();
+                if info.delivered.consumer_sequence == count && info.num_ack_pending == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, done).await.expect("what was printed is acknowledged");
     }
 
     async fn count(&self) -> u64 {
