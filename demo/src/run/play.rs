@@ -56,19 +56,20 @@ pub(super) async fn play(runs: Runs, number: usize, scenario: &'static Scenario,
         _ => scenario.limit_s,
     };
     let limit = Duration::from_secs(longest);
-    let played = timeout(limit, async {
-        let mut player = Player::new(runs.clone(), number).await?;
-        player.act(scenario.deed, seconds).await?;
-        for expected in scenario.expected {
-            player.await_evidence(expected).await?;
+    let state = match Player::new(runs.clone(), number).await {
+        Ok(mut player) => {
+            let ended = timeout(limit, player.play(scenario, seconds)).await;
+            // Also when it did not go well: an order that is left would be in the way of the next scenario.
+            player.tidy_up().await;
+            match ended {
+                Ok(Ok(())) => State::AsExpected,
+                Ok(Err(error)) => State::Otherwise(error.to_string()),
+                Err(_) => {
+                    State::Otherwise(format!("what is expected did not come within {longest} s"))
+                }
+            }
         }
-        player.tidy_up().await?;
-        player.await_receipts().await
-    });
-    let state = match played.await {
-        Ok(Ok(())) => State::AsExpected,
-        Ok(Err(error)) => State::Otherwise(error.to_string()),
-        Err(_) => State::Otherwise(format!("what is expected did not come within {longest} s")),
+        Err(error) => State::Otherwise(error.to_string()),
     };
     tracing::info!(scenario = scenario.id, ?state, "a scenario has ended");
     runs.change(number, |run| run.state = state);
@@ -96,6 +97,15 @@ impl Player {
             Self { runs, number, site, leaf: None, came: Vec::new(), left: None, looks };
         player.leaf = player.newest_leaf().await?;
         Ok(player)
+    }
+
+    async fn play(&mut self, scenario: &Scenario, seconds: u32) -> Result<(), PlayError> {
+        self.act(scenario.deed, seconds).await?;
+        for expected in scenario.expected {
+            self.await_evidence(expected).await?;
+        }
+        self.tidy_up().await;
+        self.await_receipts().await
     }
 
     async fn act(&mut self, deed: Deed, seconds: u32) -> Result<(), PlayError> {
@@ -213,14 +223,13 @@ impl Player {
     }
 
     /// Takes back what would wait until its time is over.
-    async fn tidy_up(&mut self) -> Result<(), PlayError> {
-        let Some(sequence) = self.left.take() else { return Ok(()) };
+    async fn tidy_up(&mut self) {
+        let Some(sequence) = self.left.take() else { return };
         match self.runs.0.operator.withdraw(&self.site, sequence).await {
             Ok(()) => self.note(&format!("Order {sequence} is taken back")),
             // It has ended by itself.
             Err(error) => tracing::debug!(%error, sequence, "not taken back"),
         }
-        Ok(())
     }
 
     /// One look at the evidence that came, and at what the site says of itself.

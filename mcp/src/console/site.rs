@@ -200,7 +200,7 @@ fn clock(clock: &ClockEvidence, is_news: bool) -> (Mark, String) {
         ClockSource::None => "nobody: no time is trusted",
     };
     let mut says = format!(
-        "offset {} ms, at most {} ms; time from {source}",
+        "offset {} ms, error at most {} ms; time from {source}",
         clock.offset_ms, clock.max_error_ms
     );
     if clock.stepped_back {

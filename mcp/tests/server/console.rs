@@ -192,13 +192,8 @@ async fn a_site_tells_what_was_expected_what_is_and_why_it_is_not_healed() {
     mcp.upload(&appliance, &[deferred], 0).await;
     let session = mcp.session().await;
     let site = mcp.browse("/sites/clinic-a", Some(&session)).await;
-    let words = [
-        "Why not now: backups",
-        "outside the window",
-        "younger than 26 h",
-        "3 d old",
-        "tries again",
-    ];
+    let words =
+        ["Why not now: backups", "outside the window", "younger than 26 h", "3 d old", "next try"];
     for part in words {
         assert!(site.text().contains(part), "{part} in {}", site.text());
     }
