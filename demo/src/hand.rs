@@ -63,6 +63,20 @@ pub(crate) async fn ask(
     }
 }
 
+/// What the script `name` says, word for word.
+pub(crate) fn script_of(name: &str) -> &'static str {
+    match name {
+        "stop-imaging" => include_str!("../site/hands/stop-imaging"),
+        "stop-service" => include_str!("../site/hands/stop-service"),
+        "age-backup" => include_str!("../site/hands/age-backup"),
+        "open-port" => include_str!("../site/hands/open-port"),
+        "deafen-journal" => include_str!("../site/hands/deafen-journal"),
+        "cut-network" => include_str!("../site/hands/cut-network"),
+        "break-dns" => include_str!("../site/hands/break-dns"),
+        _ => "",
+    }
+}
+
 async fn talk(socket: &Path, line: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(line.as_bytes()).await?;

@@ -22,10 +22,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use compliance_daemon::log;
-use compliance_mcp::app::Random;
+use compliance_mcp::app;
 use compliance_mcp::console::{Extension, NavigationLink};
 use compliance_mcp::serve;
-use tokio::signal::unix::{SignalKind, signal};
 
 use operator::Operator;
 use plane::Plane;
@@ -66,7 +65,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     tracing::warn!("{BANNER}");
-    let plane = Plane::open(&arguments.dir, &random())?;
+    let plane = Plane::open(&arguments.dir, &app::random())?;
     let config = plane.config(&arguments.public_url)?;
     broker::make(&arguments.broker, &plane.path("mcp/offline"))?;
     let operator = Arc::new(Operator::new(plane)?);
@@ -75,13 +74,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let stop = stop_signal().context("cannot listen for signals")?;
+        let stop = serve::stop_signal().context("cannot listen for signals")?;
         let front = front::open(config.console.listen).await?;
         let enrolling = enrol::answer(Arc::clone(&operator), arguments.sites.clone());
         let beside = tokio::spawn(async move { tokio::join!(front, enrolling) });
         let extension = extension(operator, arguments.sites.clone());
         let clock = Arc::new(compliance_clock::wall);
-        let served = serve::run(&config, clock, random(), stop, Some(extension)).await;
+        let served = serve::run(&config, clock, app::random(), stop, Some(extension)).await;
         beside.abort();
         Ok(served?)
     })
@@ -91,24 +90,4 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn extension(operator: Arc<Operator>, sites: PathBuf) -> Extension {
     let link = NavigationLink { path: page::PATH.to_owned(), label: "Scenarios".to_owned() };
     Extension::new(BANNER, link, |app| page::routes(Runs::new(Arc::clone(app), operator, sites)))
-}
-
-/// Ends at SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
-        }
-    })
-}
-
-fn random() -> Random {
-    Arc::new(|| {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
-        Ok(bytes)
-    })
 }

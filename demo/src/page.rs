@@ -46,20 +46,6 @@ pub(crate) fn routes(runs: Runs) -> Router {
         .with_state(runs)
 }
 
-/// What a hand does, word for word.
-pub(crate) fn script_of(hand: &str) -> &'static str {
-    match hand {
-        "stop-imaging" => include_str!("../site/hands/stop-imaging"),
-        "stop-service" => include_str!("../site/hands/stop-service"),
-        "age-backup" => include_str!("../site/hands/age-backup"),
-        "open-port" => include_str!("../site/hands/open-port"),
-        "deafen-journal" => include_str!("../site/hands/deafen-journal"),
-        "cut-network" => include_str!("../site/hands/cut-network"),
-        "break-dns" => include_str!("../site/hands/break-dns"),
-        _ => "",
-    }
-}
-
 #[derive(Template)]
 #[template(path = "scenarios.html")]
 struct AllPage {

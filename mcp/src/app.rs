@@ -25,6 +25,15 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// Gives 32 random bytes that nobody can guess.
 pub type Random = Arc<dyn Fn() -> Result<[u8; 32], String> + Send + Sync>;
 
+/// Random bytes of the kernel.
+pub fn random() -> Random {
+    Arc::new(|| {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
+        Ok(bytes)
+    })
+}
+
 /// The largest key file that is read, in bytes.
 const MAX_KEY_FILE: usize = 16 * 1024;
 

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use compliance_daemon::config::ConfigError;
-use compliance_mcp::app::{self, Random};
+use compliance_mcp::app;
 use compliance_mcp::config::Config;
 use compliance_mcp::{init, serve, tls};
 use compliance_protocol::name::Tenant;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The management control plane of compliance appliances.
 #[derive(Parser)]
@@ -74,7 +73,7 @@ fn main() -> ExitCode {
 }
 
 fn initialise(request: &init::Request) -> anyhow::Result<()> {
-    init::init(request, compliance_clock::wall(), &random())?;
+    init::init(request, compliance_clock::wall(), &app::random())?;
     let folder = request.folder.display();
     say(&format!(
         "{folder} is ready. Move {folder}/offline to another medium: the server never opens it.\n\
@@ -91,8 +90,8 @@ fn run(config: &std::path::Path) -> anyhow::Result<()> {
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let stop = stop_signal().context("cannot listen for signals")?;
-        serve::run(&config, Arc::new(compliance_clock::wall), random(), stop, None).await?;
+        let stop = serve::stop_signal().context("cannot listen for signals")?;
+        serve::run(&config, Arc::new(compliance_clock::wall), app::random(), stop, None).await?;
         Ok(())
     })
 }
@@ -117,26 +116,6 @@ fn check(path: &std::path::Path) -> ExitCode {
             ExitCode::from(code)
         }
     }
-}
-
-/// Ends at SIGTERM or SIGINT.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => (),
-            _ = interrupt.recv() => (),
-        }
-    })
-}
-
-fn random() -> Random {
-    Arc::new(|| {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| error.to_string())?;
-        Ok(bytes)
-    })
 }
 
 #[allow(clippy::print_stdout)] // The command line's own output.

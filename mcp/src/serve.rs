@@ -13,6 +13,7 @@ use std::time::Duration;
 use compliance_daemon::{files, systemd};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -118,6 +119,18 @@ pub async fn run(
     let _ = closing.send(true);
     finish(&app, tasks).await;
     forget(&file)
+}
+
+/// Ends at SIGTERM or SIGINT.
+pub fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+    })
 }
 
 /// Waits for requests in flight, and closes the store after what they wrote.

@@ -149,7 +149,7 @@ impl Player {
     }
 
     async fn hand(&self, name: &'static str, seconds: Option<u32>) -> Result<(), PlayError> {
-        self.done(&format!("At {SITE}: {name}"), Some(crate::page::script_of(name)));
+        self.done(&format!("At {SITE}: {name}"), Some(hand::script_of(name)));
         hand::ask(&self.runs.0.sites, SITE, name, seconds).await?;
         Ok(())
     }
