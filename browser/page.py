@@ -196,10 +196,10 @@ class Browser:
 
     def verify_with_openssl(self, folder):
         """Runs the line of the bundle's page that is open on what the page offers to download."""
-        cookie = self.driver.get_cookie("session")["value"]
+        cookie = self.driver.get_cookie("compliance_console")["value"]
         for link in self.all(".files a"):
             url = link.get_attribute("href")
-            request = urllib.request.Request(url, headers={"Cookie": f"session={cookie}"})
+            request = urllib.request.Request(url, headers={"Cookie": f"compliance_console={cookie}"})
             with urllib.request.urlopen(request) as answer:
                 (folder / url.rsplit("/", 1)[1]).write_bytes(answer.read())
         line = self.text("#openssl")

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::session::SESSION_LIFE;
 
-/// The cookie that holds a session's secret.
-pub(super) const COOKIE: &str = "session";
+/// The cookie that holds a session's secret. To cookies all ports of a host are one, so it has a name that no other
+/// program on an operator's loopback uses.
+pub(super) const COOKIE: &str = "compliance_console";
 
 /// Where the console is, for one-time links.
 #[derive(Debug, Clone)]

@@ -38,7 +38,12 @@ async fn without_a_session_there_is_nothing_to_see() {
     let mcp = Mcp::start();
     mcp.register("clinic-a").await;
     for path in ["/", "/sites/clinic-a", "/sites/clinic-a/evidence.pub", "/checkpoint.vkey"] {
-        for cookie in [None, Some("session="), Some("session=00"), Some("other=1; session=x")] {
+        for cookie in [
+            None,
+            Some("compliance_console="),
+            Some("compliance_console=00"),
+            Some("other=1; compliance_console=x"),
+        ] {
             let page = mcp.browse(path, cookie).await;
             assert_eq!(page.status, StatusCode::UNAUTHORIZED, "{path}");
             assert!(!page.text().contains("clinic-a"));

@@ -95,7 +95,7 @@ async fn what_is_committed_and_who_was_heard_of_is_told() {
 #[tokio::test]
 async fn a_stream_is_for_sessions_and_ends_with_them() {
     let mcp = Mcp::start();
-    for cookie in ["", "session=00"] {
+    for cookie in ["", "compliance_console=00"] {
         assert_eq!(mcp.stream(cookie).await.err(), Some(StatusCode::UNAUTHORIZED));
     }
     let (session, other) = (mcp.session().await, mcp.session().await);

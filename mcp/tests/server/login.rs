@@ -164,7 +164,7 @@ async fn logging_out_takes_the_sessions_token_and_ends_it() {
     assert_eq!(mcp.browse("/", Some(&session)).await.status, StatusCode::OK);
     let left = mcp.post_form("/logout", &[cookie], &format!("csrf={token}")).await;
     assert_eq!((left.status, left.header("location")), (StatusCode::SEE_OTHER, "/login"));
-    assert!(left.header("set-cookie").starts_with("session=; Path=/; Max-Age=0;"));
+    assert!(left.header("set-cookie").starts_with("compliance_console=; Path=/; Max-Age=0;"));
     assert_eq!(mcp.browse("/", Some(&session)).await.status, StatusCode::UNAUTHORIZED);
     assert_eq!(mcp.browse("/", Some(&other)).await.status, StatusCode::OK);
 }
