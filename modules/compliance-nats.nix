@@ -32,8 +32,7 @@ let
   nats = cfg.settings.nats or { };
   server = nats.server or "";
   isPlain = lib.hasPrefix "nats://" server;
-  isLoopback =
-    builtins.match "nats://(127\\.0\\.0\\.1|\\[::1]|localhost)(:[0-9]+)?" server != null;
+  isLoopback = builtins.match "nats://(127\\.0\\.0\\.1|\\[::1]|localhost)(:[0-9]+)?" server != null;
 
   # Each as [ its name, what it is, what to write ].
   required = [
@@ -151,9 +150,7 @@ in
         ExecStart = "${lib.getExe' cfg.package "compliance-nats"} run --config /etc/compliance/nats.toml";
         # It keeps nothing.
         DynamicUser = true;
-        LoadCredential = lib.mapAttrsToList (
-          name: secret: "${name}:${toString secret.file}"
-        ) secrets;
+        LoadCredential = lib.mapAttrsToList (name: secret: "${name}:${toString secret.file}") secrets;
         Restart = "always";
         RestartSec = "1s";
         RestartSteps = 8;
