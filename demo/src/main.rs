@@ -30,6 +30,10 @@ use operator::Operator;
 use plane::Plane;
 use run::Runs;
 
+/// How somebody gets to the pages, for the log that compose shows.
+const HOW_TO_ENTER: &str =
+    "let a browser in with: docker compose -f demo/compose.yaml exec mcp compliancectl console";
+
 /// What stands on every page.
 const BANNER: &str = "DEV ONLY - NOT FOR PRODUCTION";
 
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     tracing::warn!("{BANNER}");
+    tracing::info!("{HOW_TO_ENTER}");
     let plane = Plane::open(&arguments.dir, &app::random())?;
     let config = plane.config(&arguments.public_url)?;
     broker::make(&arguments.broker, &plane.path("mcp/offline"))?;
