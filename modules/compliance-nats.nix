@@ -49,7 +49,7 @@ let
     [
       "cert"
       (cfg.settings.cert or null)
-      "the file with an operator's certificate, such as \"/etc/compliance/operator-nats.pem\""
+      "the file with the carrier's certificate, such as \"/etc/compliance/carrier-nats.pem\""
     ]
     [
       "nats.server"
@@ -75,8 +75,8 @@ in
 
     keyFile = mkOption {
       type = types.path;
-      example = "/run/secrets/compliance/operator-nats.key";
-      description = "The key of the operator's certificate in `settings.cert`, PKCS#8 PEM: `compliancectl operator add` makes both. systemd hands it over as a credential, so it needs to be readable by root only. It must not lie in the Nix store.";
+      example = "/run/secrets/compliance/carrier-nats.key";
+      description = "The key of the carrier's certificate in `settings.cert`, PKCS#8 PEM: `compliancectl carrier add` makes both. systemd hands it over as a credential, so it needs to be readable by root only. It must not lie in the Nix store.";
     };
 
     passwordFile = secretFile "/run/secrets/compliance/nats.password" "the password of `settings.nats.user` at NATS";
@@ -88,7 +88,7 @@ in
       example = {
         mcp = "https://mcp.example:8444";
         ca = "/etc/compliance/ca.pem";
-        cert = "/etc/compliance/operator-nats.pem";
+        cert = "/etc/compliance/carrier-nats.pem";
         nats = {
           server = "tls://nats.example:4222";
           ca = "/etc/compliance/nats-ca.pem";

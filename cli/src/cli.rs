@@ -4,12 +4,12 @@ use clap::{Parser, Subcommand};
 use compliance_protocol::name::Site;
 
 use crate::baseline::BaselineCommand;
+use crate::client::{CarrierCommand, OperatorCommand};
 use crate::config::Connection;
 use crate::demo::DemoArgs;
 use crate::evidence::EvidenceCommand;
 use crate::firewall::FirewallCommand;
 use crate::key::KeyCommand;
-use crate::operator::OperatorCommand;
 use crate::order::OrderCommand;
 use crate::site::SiteCommand;
 use crate::verify::VerifyArgs;
@@ -44,6 +44,9 @@ pub enum Command {
     /// Certify operators.
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Certify carriers of events.
+    #[command(subcommand)]
+    Carrier(CarrierCommand),
     /// List the sites that the control plane knows.
     Sites,
     /// Show every site with the state of each check.

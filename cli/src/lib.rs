@@ -6,6 +6,7 @@
 pub mod api;
 pub mod baseline;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod connect;
 pub mod console;
@@ -18,7 +19,6 @@ pub mod files;
 pub mod firewall;
 pub mod fleet;
 pub mod key;
-pub mod operator;
 pub mod order;
 pub mod output;
 pub mod site;
@@ -67,7 +67,8 @@ pub async fn run(cli: Cli, now: Timestamp) -> Result<Verdict, Error> {
     let context = Context { output: Output::new(cli.json), now, connection: cli.connection };
     match cli.command {
         Command::Key(command) => key::run(&context, command),
-        Command::Operator(command) => operator::run(&context, command),
+        Command::Operator(command) => client::operator(&context, command),
+        Command::Carrier(command) => client::carrier(&context, command),
         Command::Site(command) => site::run(&context, command).await,
         Command::Sites => site::list(&context).await,
         Command::Console => console::run(&context).await,

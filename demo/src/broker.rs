@@ -1,4 +1,4 @@
-//! What NATS and its carrier need, made at the first start: a certificate, a token, an operator of the carrier's own.
+//! What NATS and its carrier need, made at the first start: a certificate for each, and a token.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use compliancectl::{Error, entropy, files};
 
 use crate::plane::tenant;
 
-/// The operator that the carrier is.
+/// The carrier's name.
 const CARRIER: &str = "carrier";
 
 /// By this file what waits knows that all others are there.
@@ -42,7 +42,7 @@ pub(crate) fn make(folder: &Path, offline: &Path) -> Result<(), BrokerError> {
     let now = compliance_clock::wall();
     let server = authority.issue_server(&["nats".to_owned()], entropy::random()?, now)?;
     let carrier =
-        authority.issue_operator(&tenant()?, &CARRIER.parse()?, entropy::random()?, now)?;
+        authority.issue_carrier(&tenant()?, &CARRIER.parse()?, entropy::random()?, now)?;
     let token = hex::encode(entropy::random::<16>()?);
     files::directory(folder)?;
     let put = |name: &str, text: &str, mode: u32| {

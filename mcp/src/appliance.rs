@@ -51,8 +51,8 @@ impl<S: Sync> FromRequestParts<S> for Appliance {
         match parts.extensions.get::<Peer>() {
             Some(peer) => match &peer.identity {
                 Identity::Site { site, .. } => Ok(Self { site: site.clone(), peer: peer.clone() }),
-                Identity::Operator { .. } => Err(Problem::forbidden(
-                    "this listener is for appliances; operators have one of their own",
+                Identity::Operator { .. } | Identity::Carrier { .. } => Err(Problem::forbidden(
+                    "this listener is for appliances; operators and carriers have one of their own",
                 )),
             },
             None => Err(Problem::forbidden("a client certificate is required")),

@@ -28,8 +28,8 @@ pub enum IdentityError {
     /// No URI, or several.
     #[error("the certificate names {0} URIs; a client's names exactly one")]
     Uris(usize),
-    /// The URI names neither a site nor an operator.
-    #[error("the certificate's URI {0:?} names neither a site nor an operator")]
+    /// The URI names no site, operator or carrier.
+    #[error("the certificate's URI {0:?} names no site, operator or carrier")]
     Unexpected(String),
     /// Another tenant's.
     #[error("the certificate is of the tenant {0}")]

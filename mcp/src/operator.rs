@@ -1,5 +1,5 @@
-//! What operators call, with a client certificate, on a listener of their own. Orders and trust files come
-//! signed; nothing here can make one.
+//! What operators call, with a client certificate, on a listener of their own, and what carriers of events do. Orders
+//! and trust files come signed; nothing here can make one.
 
 mod events;
 pub(crate) mod evidence;
@@ -83,12 +83,20 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match parts.extensions.get::<Peer>().map(|peer| &peer.identity) {
             Some(Identity::Operator { name, .. }) => Ok(Self(name.clone())),
-            Some(Identity::Site { .. }) => Err(Problem::forbidden(
-                "this listener is for operators; appliances have one of their own",
-            )),
-            None => Err(Problem::forbidden("a client certificate is required")),
+            Some(Identity::Carrier { .. }) => {
+                Err(Problem::forbidden("this is for operators; a carrier is given events only"))
+            }
+            other => Err(elsewhere(other)),
         }
     }
+}
+
+/// The refusal of whoever has no business on this listener.
+fn elsewhere(who: Option<&Identity>) -> Problem {
+    Problem::forbidden(match who {
+        Some(_) => "this listener is for operators; appliances have one of their own",
+        None => "a client certificate is required",
+    })
 }
 
 /// A one-time link to the console, and the code that can be typed instead.

@@ -2,12 +2,12 @@
 {
   services.compliance-nats = {
     enable = true;
-    keyFile = "/run/secrets/operator-nats.key";
+    keyFile = "/run/secrets/carrier-nats.key";
     passwordFile = "/run/secrets/nats.password";
     settings = {
       mcp = "https://mcp.example:8444";
       ca = "/etc/compliance/ca.pem";
-      cert = "/etc/compliance/operator-nats.pem";
+      cert = "/etc/compliance/carrier-nats.pem";
       nats = {
         server = "tls://nats.example:4222";
         ca = "/etc/compliance/ca.pem";

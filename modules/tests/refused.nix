@@ -217,7 +217,7 @@ in
     says = "write at least as many services.compliance-mcp.root.keys";
   };
   operator-key-in-the-store = {
-    module = carrier [ "keyFile" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-operator-nats.key";
+    module = carrier [ "keyFile" ] "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-carrier-nats.key";
     says = "services.compliance-nats.keyFile is /nix/store/";
   };
   token-in-the-store = {

@@ -19,13 +19,24 @@ pub enum CarryError {
     /// The broker's side.
     #[error(transparent)]
     Broker(#[from] BrokerError),
+    /// It does not keep what it is told, or its database is an older one.
+    #[error(
+        "the control plane gives event {again} again, after {through} was acknowledged; was its database restored?"
+    )]
+    Again {
+        /// The event that came again.
+        again: u64,
+        /// The last that was acknowledged.
+        through: u64,
+    },
 }
 
 /// Carries until `stop` is over. What is being published then is finished first. Only what is wrong with our own
 /// certificate ends it before; all else is tried again.
 pub async fn run(config: &Config, stop: impl Future<Output = ()>) -> Result<(), IdentityError> {
     let control_plane = ControlPlane::new(config)?;
-    let mut carrier = Carrier { config, control_plane, backoff: Backoff::default(), told: None };
+    let backoff = Backoff::default();
+    let mut carrier = Carrier { config, control_plane, backoff, told: None, told_of_end: false };
     let mut stop = pin!(stop);
     systemd::ready();
     loop {
@@ -47,6 +58,8 @@ struct Carrier<'a> {
     backoff: Backoff,
     /// The failure that was told last, until things go well again.
     told: Option<String>,
+    /// It was told that the certificate ends soon.
+    told_of_end: bool,
 }
 
 impl Carrier<'_> {
@@ -59,19 +72,39 @@ impl Carrier<'_> {
             broker = Broker::open(&self.config.nats) => broker?,
             () = stop.as_mut() => return Ok(()),
         };
+        let mut acknowledged = 0;
         loop {
+            self.look_at_certificate();
             let events = tokio::select! {
                 events = self.control_plane.events() => events?,
                 () = stop.as_mut() => return Ok(()),
             };
-            if let Some(through) = events.last().map(|event| event.event) {
+            // Not before it was seen that the first acknowledgement was kept.
+            let kept = events.is_empty() || acknowledged > 0;
+            if let [first, .., last] | [first @ last] = &events[..] {
+                let (first, through) = (first.event, last.event);
+                if first <= acknowledged {
+                    return Err(CarryError::Again { again: first, through: acknowledged });
+                }
                 let published = broker.publish(events).await?;
                 self.control_plane.acknowledge(through).await?;
+                acknowledged = through;
                 let (stored, duplicates) = (published.stored, published.duplicates);
                 tracing::debug!(through, stored, duplicates, "events published");
                 systemd::status(&format!("event {through} and all before it are in the stream"));
             }
-            self.all_is_well();
+            if kept {
+                self.all_is_well();
+            }
+        }
+    }
+
+    fn look_at_certificate(&mut self) {
+        if !self.told_of_end && self.control_plane.certificate_ends_soon() {
+            tracing::warn!(
+                "the carrier's certificate ends within 30 days: make another with `compliancectl carrier add`, and start this anew"
+            );
+            self.told_of_end = true;
         }
     }
 

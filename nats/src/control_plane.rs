@@ -3,6 +3,7 @@
 use async_nats::Subject;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::name::{Site, Tenant};
+use compliance_protocol::time::Span;
 use compliance_protocol::wire::Problem;
 use compliance_transport::{
     Body, Client, Error, Identity, IdentityError, Limits, Method, Response,
@@ -44,10 +45,14 @@ pub enum ControlPlaneError {
     },
 }
 
-/// The control plane, asked as one operator.
+/// How long before the end of the certificate it is time for another.
+const ENDS_SOON: Span = Span::from_hours(30 * 24);
+
+/// The control plane, asked as one carrier.
 #[derive(Debug)]
 pub struct ControlPlane {
     client: Client,
+    identity: Identity,
     mcp: String,
 }
 
@@ -67,11 +72,16 @@ pub struct Message {
 impl ControlPlane {
     /// Reads certificate and key. Nothing is sent yet.
     pub fn new(config: &Config) -> Result<Self, IdentityError> {
-        let identity = Identity::read(&config.ca, &config.cert, &config.key)?;
+        let identity = || Identity::read(&config.ca, &config.cert, &config.key);
         let limits = Limits { body: MAX_ANSWER, ..Limits::default() };
         // This machine knows the time: its own clock judges the server's certificate.
-        let client = Client::new(identity, || Some(compliance_clock::wall()), limits)?;
-        Ok(Self { client, mcp: config.mcp.clone() })
+        let client = Client::new(identity()?, || Some(compliance_clock::wall()), limits)?;
+        Ok(Self { client, identity: identity()?, mcp: config.mcp.clone() })
+    }
+
+    /// Whether the certificate, as it was read, has ended or ends within 30 days.
+    pub fn certificate_ends_soon(&self) -> bool {
+        self.identity.would_be_taken(compliance_clock::wall().plus(ENDS_SOON)).is_err()
     }
 
     /// The events after the last that was acknowledged; none when nothing happened for a while.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use compliance_protocol::name::{Operator, Site, Tenant};
+use compliance_protocol::name::{Carrier, Operator, Site, Tenant};
 use compliance_protocol::time::{Span, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -25,6 +25,8 @@ pub const SERVER_LIFE: Span = Span::from_hours(365 * 24);
 pub const SITE_LIFE: Span = Span::from_hours(365 * 24);
 /// How long an operator's certificate is valid: 90 days.
 pub const OPERATOR_LIFE: Span = Span::from_hours(90 * 24);
+/// How long a carrier's certificate is valid: 1 year.
+pub const CARRIER_LIFE: Span = Span::from_hours(365 * 24);
 /// Every certificate is valid from this long before it was made, for clocks that are a little behind.
 pub const BACKDATED: Span = Span::from_hours(1);
 
@@ -152,6 +154,18 @@ impl Authority {
     ) -> Result<Issued, PkiError> {
         let who = Identity::Operator { tenant: tenant.clone(), name: name.clone() };
         self.issue_with_new_key(&client(&who, name.as_str(), serial, now, OPERATOR_LIFE)?)
+    }
+
+    /// A carrier's certificate and its new key.
+    pub fn issue_carrier(
+        &self,
+        tenant: &Tenant,
+        name: &Carrier,
+        serial: [u8; 16],
+        now: Timestamp,
+    ) -> Result<Issued, PkiError> {
+        let who = Identity::Carrier { tenant: tenant.clone(), name: name.clone() };
+        self.issue_with_new_key(&client(&who, name.as_str(), serial, now, CARRIER_LIFE)?)
     }
 
     fn issue_with_new_key(&self, params: &CertificateParams) -> Result<Issued, PkiError> {

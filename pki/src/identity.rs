@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use compliance_protocol::name::{Operator, Site, Tenant};
+use compliance_protocol::name::{Carrier, Operator, Site, Tenant};
 
 /// Who a client is, by its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,13 +22,22 @@ pub enum Identity {
         /// The name.
         name: Operator,
     },
+    /// What brings events elsewhere, and may do nothing but that: `spiffe://<tenant>/carrier/<name>`.
+    Carrier {
+        /// The tenant.
+        tenant: Tenant,
+        /// The name.
+        name: Carrier,
+    },
 }
 
 impl Identity {
     /// The tenant that it belongs to.
     pub fn tenant(&self) -> &Tenant {
         match self {
-            Self::Site { tenant, .. } | Self::Operator { tenant, .. } => tenant,
+            Self::Site { tenant, .. }
+            | Self::Operator { tenant, .. }
+            | Self::Carrier { tenant, .. } => tenant,
         }
     }
 }
@@ -38,13 +47,14 @@ impl fmt::Display for Identity {
         match self {
             Self::Site { tenant, site } => write!(f, "spiffe://{tenant}/site/{site}"),
             Self::Operator { tenant, name } => write!(f, "spiffe://{tenant}/operator/{name}"),
+            Self::Carrier { tenant, name } => write!(f, "spiffe://{tenant}/carrier/{name}"),
         }
     }
 }
 
-/// The URI names neither a site nor an operator.
+/// The URI names no site, operator or carrier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a client is named spiffe://<tenant>/site/<site> or spiffe://<tenant>/operator/<name>")]
+#[error("a client is named spiffe://<tenant>/, and site/<site>, operator/<name> or carrier/<name>")]
 pub struct NotAnIdentity;
 
 impl FromStr for Identity {
@@ -63,6 +73,9 @@ impl FromStr for Identity {
             "operator" => {
                 Ok(Self::Operator { tenant, name: name.parse().map_err(|_| NotAnIdentity)? })
             }
+            "carrier" => {
+                Ok(Self::Carrier { tenant, name: name.parse().map_err(|_| NotAnIdentity)? })
+            }
             _ => Err(NotAnIdentity),
         }
     }
@@ -74,7 +87,11 @@ mod tests {
 
     #[test]
     fn an_identity_goes_round_through_its_uri() {
-        for uri in ["spiffe://acme/site/clinic-042", "spiffe://acme/operator/admin"] {
+        for uri in [
+            "spiffe://acme/site/clinic-042",
+            "spiffe://acme/operator/admin",
+            "spiffe://acme/carrier/nats",
+        ] {
             assert_eq!(uri.parse::<Identity>().unwrap().to_string(), uri);
         }
     }

@@ -9,7 +9,8 @@ mod request;
 mod signer;
 
 pub use authority::{
-    AUTHORITY_LIFE, Authority, BACKDATED, Issued, OPERATOR_LIFE, SERVER_LIFE, SITE_LIFE,
+    AUTHORITY_LIFE, Authority, BACKDATED, CARRIER_LIFE, Issued, OPERATOR_LIFE, SERVER_LIFE,
+    SITE_LIFE,
 };
 pub use identity::{Identity, NotAnIdentity};
 pub use request::csr;

@@ -87,6 +87,10 @@ name!(
     Operator, "operator", "1 to 63 of a-z, 0-9 and -, not starting or ending with -", is_label
 );
 name!(
+    /// What brings the control plane's events elsewhere, such as to NATS; the same alphabet as [`Tenant`].
+    Carrier, "carrier", "1 to 63 of a-z, 0-9 and -, not starting or ending with -", is_label
+);
+name!(
     /// A backup job that the baseline names; the same alphabet as [`Tenant`].
     JobName, "backup job", "1 to 63 of a-z, 0-9 and -, not starting or ending with -", is_label
 );

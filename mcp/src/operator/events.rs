@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use compliance_pki::Identity;
 use compliance_protocol::digest::Digest;
-use compliance_protocol::name::{Operator, Tenant};
+use compliance_protocol::name::{Carrier, Tenant};
 use serde::{Deserialize, Serialize};
 
-use super::{Caller, Shared};
+use super::{Shared, elsewhere};
 use crate::app::App;
 use crate::body;
 use crate::changes::{Change, Heard, Watcher, What};
+use crate::identity::Peer;
 use crate::problem::Problem;
 use crate::store::{Event, EventKind, EventOf, EvidenceRow, OrderChange, OrderRow, View};
 
@@ -33,6 +36,23 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/api/v1/events", get(list))
         .route("/api/v1/events/acknowledge", post(acknowledge))
+}
+
+/// The carrier that calls. An operator is none: whoever owns a carrier shall have no more than events.
+struct CallingCarrier(Carrier);
+
+impl<S: Sync> FromRequestParts<S> for CallingCarrier {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parts.extensions.get::<Peer>().map(|peer| &peer.identity) {
+            Some(Identity::Carrier { name, .. }) => Ok(Self(name.clone())),
+            Some(Identity::Operator { .. }) => Err(Problem::forbidden(
+                "events are for carriers; `compliancectl carrier add` makes a certificate for one",
+            )),
+            other => Err(elsewhere(other)),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -62,7 +82,7 @@ struct Outgoing {
 /// Answers at once if there are events, else when there is one, or with none after `wait_s`.
 async fn list(
     State(app): State<Arc<App>>,
-    Caller(carrier): Caller,
+    CallingCarrier(carrier): CallingCarrier,
     uri: Uri,
 ) -> Result<Json<Events>, Problem> {
     let page: Page = body::query(&uri)?;
@@ -98,7 +118,7 @@ async fn something_happened(watcher: &mut Watcher) -> bool {
 fn read(
     app: &App,
     view: &View<'_>,
-    carrier: &Operator,
+    carrier: &Carrier,
     page: Page,
 ) -> Result<Vec<Outgoing>, Problem> {
     let after = page.after.map_or_else(|| view.acknowledged(carrier), Ok)?;
@@ -115,7 +135,7 @@ struct Acknowledgement {
 
 async fn acknowledge(
     State(app): State<Arc<App>>,
-    Caller(carrier): Caller,
+    CallingCarrier(carrier): CallingCarrier,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {

@@ -6,7 +6,7 @@
 
 use compliance_protocol::digest::Digest;
 use compliance_protocol::evidence::Outcome;
-use compliance_protocol::name::Operator;
+use compliance_protocol::name::Carrier;
 use compliance_protocol::time::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 use serde::Serialize;
@@ -104,7 +104,7 @@ impl View<'_> {
     }
 
     /// The last event that this carrier has brought to where it goes; 0 before the first.
-    pub fn acknowledged(&self, carrier: &Operator) -> Result<u64, StoreError> {
+    pub fn acknowledged(&self, carrier: &Carrier) -> Result<u64, StoreError> {
         let mark = self
             .connection
             .prepare_cached("SELECT acknowledged FROM carriers WHERE name = ?1")?
@@ -140,7 +140,7 @@ impl Tx<'_> {
     }
 
     /// Records that `carrier` has brought the events through `through` to where they go. A mark does not go back.
-    pub fn acknowledge(&self, carrier: &Operator, through: u64) -> Result<(), StoreError> {
+    pub fn acknowledge(&self, carrier: &Carrier, through: u64) -> Result<(), StoreError> {
         self.connection()
             .prepare_cached(
                 "INSERT INTO carriers (name, acknowledged) VALUES (?1, ?2)

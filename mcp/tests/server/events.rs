@@ -15,8 +15,14 @@ use crate::process::{Mcp, new_order};
 
 impl Mcp {
     async fn events(&self, query: &str) -> Vec<Value> {
-        let answer = self.get(&format!("/api/v1/events{query}")).await;
-        answer["events"].as_array().unwrap().clone()
+        self.events_for(&self.carrier("nats"), query).await
+    }
+
+    async fn events_for(&self, carrier: &Credentials, query: &str) -> Vec<Value> {
+        let path = format!("/api/v1/events{query}");
+        let reply = self.call("operator", carrier, Method::GET, &path, "").await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        reply.json()["events"].as_array().unwrap().clone()
     }
 
     async fn acknowledge(&self, who: &Credentials, through: u64) -> StatusCode {
@@ -169,7 +175,7 @@ async fn a_carrier_goes_on_after_what_it_acknowledged_and_others_are_not_concern
     let appliance = mcp.register("clinic-a").await;
     let mut ledger = Ledger::new("clinic-a");
     mcp.upload(&appliance, &ledger.make(5), 0).await;
-    let carrier = mcp.operator();
+    let carrier = mcp.carrier("nats");
     assert_eq!(mcp.acknowledge(&carrier, 3).await, StatusCode::NO_CONTENT);
     // The mark is on disk, does not go back, and not beyond what has happened.
     mcp.crash_and_start();
@@ -179,9 +185,7 @@ async fn a_carrier_goes_on_after_what_it_acknowledged_and_others_are_not_concern
     assert_eq!(events, [4, 5]);
     let all: Vec<_> = mcp.events("?after=0").await.iter().map(number).collect();
     assert_eq!(all, [1, 2, 3, 4, 5]);
-    let other = mcp.another_operator("siem");
-    let reply = mcp.call("operator", &other, Method::GET, "/api/v1/events", "").await;
-    assert_eq!(reply.json()["events"].as_array().unwrap().len(), 5);
+    assert_eq!(mcp.events_for(&mcp.carrier("siem"), "").await.len(), 5);
 }
 
 #[tokio::test]
@@ -250,17 +254,42 @@ async fn no_appliance_can_fill_an_answer_with_words() {
 }
 
 #[tokio::test]
-async fn events_are_for_operators() {
+async fn events_are_for_carriers_and_a_carrier_gets_nothing_else() {
     let mcp = Mcp::start();
-    let appliance = mcp.register("clinic-a").await;
+    let (appliance, carrier) = (mcp.register("clinic-a").await, mcp.carrier("nats"));
     for (method, path) in
         [(Method::GET, "/api/v1/events"), (Method::POST, "/api/v1/events/acknowledge")]
     {
-        let reply = mcp.call("operator", &appliance, method.clone(), path, "").await;
-        reply.problem(403, "forbidden");
+        for who in [&appliance, &mcp.operator()] {
+            let reply = mcp.call("operator", who, method.clone(), path, "").await;
+            reply.problem(403, "forbidden");
+        }
         let reply = mcp.call("appliance", &appliance, method, path, "").await;
         reply.problem(404, "not-found");
     }
-    let reply = mcp.operate(Method::POST, "/api/v1/events/acknowledge", "{}").await;
-    reply.problem(400, "bad-request");
+    let path = "/api/v1/events/acknowledge";
+    mcp.call("operator", &carrier, Method::POST, path, "{}").await.problem(400, "bad-request");
+    for (method, path) in [
+        (Method::GET, "/api/v1/sites"),
+        (Method::GET, "/api/v1/sites/clinic-a"),
+        (Method::PUT, "/api/v1/sites/clinic-a"),
+        (Method::PUT, "/api/v1/sites/clinic-a/certificate"),
+        (Method::GET, "/api/v1/certificates"),
+        (Method::GET, "/api/v1/sites/clinic-a/trust"),
+        (Method::GET, "/api/v1/sites/clinic-a/next-order"),
+        (Method::POST, "/api/v1/sites/clinic-a/orders"),
+        (Method::GET, "/api/v1/sites/clinic-a/orders/1"),
+        (Method::DELETE, "/api/v1/sites/clinic-a/orders/1"),
+        (Method::GET, "/api/v1/orders"),
+        (Method::GET, "/api/v1/evidence"),
+        (Method::GET, "/api/v1/sites/clinic-a/evidence/01930000-0000-7000-8000-000000000001/1"),
+        (Method::GET, "/api/v1/log"),
+        (Method::POST, "/api/v1/links"),
+        (Method::GET, "/events"),
+    ] {
+        let detail =
+            mcp.call("operator", &carrier, method, path, "").await.problem(403, "forbidden");
+        assert!(detail.contains("a carrier is given events only"), "{path}: {detail}");
+    }
+    mcp.poll(&carrier, 0, 0).await.problem(403, "forbidden");
 }

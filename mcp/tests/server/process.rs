@@ -13,7 +13,7 @@ use compliance_mcp::serve;
 use compliance_pki::Authority;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::key::KeySet;
-use compliance_protocol::name::{Id, Operator, Site};
+use compliance_protocol::name::{Carrier, Id, Operator, Site};
 use compliance_protocol::order::{Action, Order, When};
 use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::tlog::VerifierKey;
@@ -150,6 +150,12 @@ impl Mcp {
     pub fn another_operator(&self, name: &str) -> Credentials {
         let name: Operator = name.parse().unwrap();
         let issued = self.authority.issue_operator(&tenant(), &name, [9; 16], now()).unwrap();
+        Credentials { cert: issued.cert_pem, key: issued.key_pem }
+    }
+
+    pub fn carrier(&self, name: &str) -> Credentials {
+        let name: Carrier = name.parse().unwrap();
+        let issued = self.authority.issue_carrier(&tenant(), &name, [6; 16], now()).unwrap();
         Credentials { cert: issued.cert_pem, key: issued.key_pem }
     }
 

@@ -114,6 +114,25 @@ async fn while_nats_is_down_events_wait_and_the_carrier_can_be_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_forgets_the_mark_is_told_of_and_each_event_is_stored_once() {
+    if is_missing("a_control_plane_that_forgets_the_mark_is_told_of_and_each_event_is_stored_once")
+    {
+        return;
+    }
+    let mut plane = Plane::start().await;
+    let server = Server::start();
+    plane.upload("clinic-a", 3, Outcome::Success).await;
+    let carrier = Process::start("run", &plane.carrier(&server.plain()));
+    plane.wait_until_carried().await;
+    plane.forget_what_was_acknowledged();
+    plane.upload("clinic-a", 1, Outcome::Success).await;
+    carrier.wait_for_log(&["gives event 1 again, after 3 was acknowledged"]);
+    plane.wait_until_carried().await;
+    expect_all_once(&plane, &server).await;
+    assert_eq!(carrier.terminate(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_would_forget_too_soon_gets_nothing_until_it_is_mended() {
     if is_missing("a_stream_that_would_forget_too_soon_gets_nothing_until_it_is_mended") {
         return;

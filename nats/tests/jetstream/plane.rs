@@ -24,6 +24,7 @@ use crate::server::{PATIENCE, quoted};
 pub struct Plane {
     folder: tempfile::TempDir,
     authority: Authority,
+    operator: Client,
     carrier: Client,
     listening: Value,
     sites: BTreeMap<String, (Ledger, Client)>,
@@ -59,13 +60,22 @@ impl Plane {
         let read = |name: &str| std::fs::read_to_string(dir.join("offline").join(name)).unwrap();
         let authority = Authority::from_pem(&read("ca.pem"), &read("ca.key")).unwrap();
         let issued =
-            authority.issue_operator(&tenant(), &"nats".parse().unwrap(), [9; 16], now()).unwrap();
+            authority.issue_carrier(&tenant(), &"nats".parse().unwrap(), [9; 16], now()).unwrap();
         for (name, text) in [("nats.pem", &issued.cert_pem), ("nats.key", &issued.key_pem)] {
             std::fs::write(folder.path().join(name), text.as_bytes()).unwrap();
         }
+        let operator = client(&authority, &read("operator-admin.pem"), &read("operator-admin.key"));
         let carrier = client(&authority, &issued.cert_pem, &issued.key_pem);
         let listening = until(|| serde_json::from_slice(&std::fs::read(&file).ok()?).ok()).await;
-        Self { folder, authority, carrier, listening, sites: BTreeMap::new(), _stop: stop }
+        Self {
+            folder,
+            authority,
+            operator,
+            carrier,
+            listening,
+            sites: BTreeMap::new(),
+            _stop: stop,
+        }
     }
 
     /// The configuration of a carrier with these settings of NATS.
@@ -119,6 +129,13 @@ impl Plane {
         self.events("").await
     }
 
+    /// As after a restore of an older database.
+    pub fn forget_what_was_acknowledged(&self) {
+        let file = self.folder.path().join("mcp/data/mcp.sqlite");
+        let database = rusqlite::Connection::open(file).unwrap();
+        database.execute("DELETE FROM carriers", ()).unwrap();
+    }
+
     pub async fn all_events(&self) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         loop {
@@ -157,7 +174,7 @@ impl Plane {
     async fn register(&mut self, site: &str) {
         let url = format!("https://{}/api/v1/sites/{site}", self.address("operator"));
         let trust = Body::json(sign(&self.trust(site), &[&root()]).unwrap());
-        expect_success(&self.carrier.request(Method::PUT, &url, Some(trust)).await.unwrap());
+        expect_success(&self.operator.request(Method::PUT, &url, Some(trust)).await.unwrap());
         let seed = *Digest::of(site.as_bytes()).as_bytes();
         let key = PrivateKey::from_seed(&seed).unwrap().to_pem().unwrap();
         let csr = compliance_pki::csr(&key).unwrap();
