@@ -14,7 +14,7 @@ let
 
   # Each as { the option's name: its file }, under the name of its credential.
   secrets = lib.filterAttrs (_: secret: secret.file != null) {
-    "operator.key" = {
+    "carrier.key" = {
       name = "keyFile";
       file = cfg.keyFile;
     };
@@ -101,7 +101,7 @@ in
 
   config = lib.mkIf cfg.enable {
     services.compliance-nats.settings = {
-      key = credential "operator.key";
+      key = credential "carrier.key";
     }
     // lib.optionalAttrs (cfg.passwordFile != null || cfg.tokenFile != null) {
       nats =

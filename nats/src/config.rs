@@ -15,7 +15,7 @@ pub struct Config {
     pub mcp: String,
     /// The tenant's authority, PEM.
     pub ca: PathBuf,
-    /// An operator's certificate, PEM. By its name the control plane knows how far events were brought.
+    /// The carrier's certificate, PEM. By its name the control plane knows how far events were brought.
     pub cert: PathBuf,
     /// Its key, PKCS#8 PEM.
     pub key: PathBuf,
