@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -39,6 +40,9 @@ const HEAD_TIME: Duration = Duration::from_secs(30);
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// The largest head of a request that is read, in bytes.
 const HEAD_SIZE: usize = 16 * 1024;
+/// How long what was sent may stay unread, in milliseconds: a client that stops reading, or is gone, keeps no place
+/// (tcp(7), `TCP_USER_TIMEOUT`).
+const UNREAD_TIME_MS: u32 = 60_000;
 /// The pause after the kernel had no more file descriptors for us.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -76,6 +80,7 @@ pub(super) async fn accept(
             Ok((tcp, address)) => {
                 // An answer is written at once, and the next segment need not wait for its acknowledgement.
                 let _ = tcp.set_nodelay(true);
+                let _ = setsockopt(&tcp, sockopt::TcpUserTimeout, &UNREAD_TIME_MS);
                 let (doorway, closed) = (Arc::clone(&doorway), closed.clone());
                 connections.spawn(async move { doorway.enter(tcp, address, closed).await });
             }
