@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::context::ContextBuilder;
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::stream::{Config as StreamConfig, StorageType, Stream};
+use async_nats::jetstream::stream::{Config as StreamConfig, RetentionPolicy, StorageType, Stream};
 use async_nats::jetstream::{Context, consumer::PullConsumer, consumer::pull};
 
 use crate::config::Nats;
@@ -181,6 +181,18 @@ fn check(found: &StreamConfig, nats: &Nats) -> Result<(), String> {
     if found.storage != StorageType::File {
         return Err("it is kept in memory and not in files".to_owned());
     }
+    if found.retention != RetentionPolicy::Limits {
+        return Err(format!(
+            "its retention is {:?}, which drops what nobody waits for, and not limits",
+            found.retention
+        ));
+    }
+    if found.max_messages_per_subject > 0 {
+        return Err(format!(
+            "it keeps {} messages of a subject, and a site has one subject for all of a kind",
+            found.max_messages_per_subject
+        ));
+    }
     if found.no_ack {
         return Err("it does not acknowledge what it stores".to_owned());
     }
@@ -219,6 +231,18 @@ mod tests {
             ("subjects", StreamConfig { subjects, ..made.clone() }),
             ("memory", StreamConfig { storage: StorageType::Memory, ..made.clone() }),
             ("acknowledge", StreamConfig { no_ack: true, ..made.clone() }),
+            (
+                "retention is Interest",
+                StreamConfig { retention: RetentionPolicy::Interest, ..made.clone() },
+            ),
+            (
+                "retention is WorkQueue",
+                StreamConfig { retention: RetentionPolicy::WorkQueue, ..made.clone() },
+            ),
+            (
+                "keeps 1 messages of a subject",
+                StreamConfig { max_messages_per_subject: 1, ..made.clone() },
+            ),
         ] {
             let error = check(&unfit, &nats()).unwrap_err();
             assert!(error.contains(said), "{error}");
