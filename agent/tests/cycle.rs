@@ -36,7 +36,7 @@ fn a_poll_begins_with_a_ticket_and_asks_for_what_the_ticket_says() {
     assert_eq!(courier.work(Event::Woke), Work::Ask(Request::Ticket {}));
     let work = courier.work(Event::Answered(Answer::Ticket { ticket: ticket(TODAY) }));
     let nonce = Nonce::from_random([7; 16]);
-    let path = format!("/api/v1/orders?after=16&nonce={nonce}&log=5");
+    let path = format!("/api/v1/orders?after=16&nonce={nonce}&log=5&pending=3");
     assert_eq!(work, Work::Send(Call { path, body: None }));
 }
 

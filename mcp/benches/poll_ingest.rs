@@ -156,7 +156,12 @@ fn measure(criterion: &mut Criterion<CpuTime>) {
                 next = (next + 7919) % sites;
                 let nonce = Nonce::from_random([7; 16]);
                 let log = u64::try_from(1 + next % 79).unwrap();
-                appliance::poll_of(&app, &site(next), Poll { after: 0, nonce, log }).unwrap()
+                appliance::poll_of(
+                    &app,
+                    &site(next),
+                    Poll { after: 0, nonce, log, pending: Some(0) },
+                )
+                .unwrap()
             });
         });
 

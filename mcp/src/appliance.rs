@@ -83,7 +83,7 @@ pub fn poll_of(app: &App, site: &Site, poll: Poll) -> Result<PollAnswer, Problem
             Problem::unavailable("the feed head could not be made; try again later")
         })
     })?;
-    app.presence.seen(app.store.changes(), site, app.now(), true);
+    app.presence.polled(app.store.changes(), site, app.now(), poll.pending);
     Ok(answer)
 }
 
@@ -142,7 +142,7 @@ async fn known(app: &Arc<App>, site: &Site) -> Result<(), Problem> {
             Some(_) => Ok(()),
             None => Err(not_registered(&site)),
         })?;
-        app.presence.seen(app.store.changes(), &site, app.now(), false);
+        app.presence.seen(app.store.changes(), &site, app.now());
         Ok(())
     })
     .await

@@ -23,6 +23,8 @@ pub struct Poll {
     pub nonce: Nonce,
     /// A proof from a log of this size is wanted.
     pub log: u64,
+    /// How many bundles wait at the appliance, as its courier claims.
+    pub pending: Option<u64>,
 }
 
 /// Why a poll is not answered.

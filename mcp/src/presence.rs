@@ -14,22 +14,49 @@ use crate::store::{SiteRow, Store, StoreError};
 struct Seen {
     at: Timestamp,
     head_at: Option<Timestamp>,
+    pending: Option<Pending>,
     written: bool,
+}
+
+/// What waits at an appliance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pending {
+    /// How many bundles have no receipt there.
+    pub(crate) bundles: u64,
+    /// When its courier claimed that.
+    pub(crate) at: Timestamp,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Presence(Mutex<HashMap<Site, Seen>>);
 
 impl Presence {
-    /// A registered site was heard of; `head` when it was given a feed head.
-    pub(crate) fn seen(&self, changes: &Changes, site: &Site, at: Timestamp, head: bool) {
-        if changes.are_watched() {
-            changes.tell(Change { site: site.clone(), what: What::Seen { at } });
-        }
-        let mut sites = self.sites();
-        let before = sites.get(site).and_then(|seen| seen.head_at);
-        let head_at = if head { Some(at) } else { before };
-        sites.insert(site.clone(), Seen { at, head_at, written: false });
+    /// A registered site polled, and was given a feed head.
+    pub(crate) fn polled(
+        &self,
+        changes: &Changes,
+        site: &Site,
+        at: Timestamp,
+        pending: Option<u64>,
+    ) {
+        let pending = pending.map(|bundles| Pending { bundles, at });
+        let seen = Seen { at, head_at: Some(at), pending, written: false };
+        self.note(changes, site, at, |_| seen);
+    }
+
+    /// A registered site was heard of otherwise.
+    pub(crate) fn seen(&self, changes: &Changes, site: &Site, at: Timestamp) {
+        self.note(changes, site, at, |before| Seen {
+            at,
+            head_at: before.and_then(|seen| seen.head_at),
+            pending: before.and_then(|seen| seen.pending),
+            written: false,
+        });
+    }
+
+    /// What waits at a site, if it was heard of since this server started.
+    pub(crate) fn pending(&self, site: &Site) -> Option<Pending> {
+        self.sites().get(site).and_then(|seen| seen.pending)
     }
 
     /// Puts what is known here into what the store said.
@@ -61,6 +88,21 @@ impl Presence {
                 new.iter().try_for_each(|(site, seen)| tx.seen(site, seen.at, seen.head_at))
             })
             .await
+    }
+
+    fn note(
+        &self,
+        changes: &Changes,
+        site: &Site,
+        at: Timestamp,
+        after: impl FnOnce(Option<Seen>) -> Seen,
+    ) {
+        if changes.are_watched() {
+            changes.tell(Change { site: site.clone(), what: What::Seen { at } });
+        }
+        let mut sites = self.sites();
+        let seen = after(sites.get(site).copied());
+        sites.insert(site.clone(), seen);
     }
 
     fn sites(&self) -> MutexGuard<'_, HashMap<Site, Seen>> {

@@ -80,6 +80,8 @@ pub struct Ticket {
     pub after: u64,
     /// The size of the last checkpoint verified; a consistency proof from there is wanted.
     pub log_size: u64,
+    /// How many bundles have no receipt yet; the poll says so, for people to see.
+    pub pending: u64,
     /// The executor's best idea of the time, for checking the server's certificate.
     pub time: Timestamp,
 }

@@ -12,8 +12,10 @@ use crate::report::{Cause, Failure};
 
 /// The poll that a ticket permits.
 pub(super) fn poll(ticket: &Ticket) -> Call {
-    let Ticket { nonce, after, log_size, .. } = ticket;
-    Call { path: format!("/api/v1/orders?after={after}&nonce={nonce}&log={log_size}"), body: None }
+    let Ticket { nonce, after, log_size, pending, .. } = ticket;
+    let path =
+        format!("/api/v1/orders?after={after}&nonce={nonce}&log={log_size}&pending={pending}");
+    Call { path, body: None }
 }
 
 /// The upload of `bundles`, asking for proofs from the log's size in the ticket.

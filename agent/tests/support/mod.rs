@@ -60,7 +60,7 @@ pub fn unreached(cause: Cause) -> Event {
 }
 
 pub fn ticket(time: Timestamp) -> Ticket {
-    Ticket { nonce: Nonce::from_random([7; 16]), after: 16, log_size: 5, time }
+    Ticket { nonce: Nonce::from_random([7; 16]), after: 16, log_size: 5, pending: 3, time }
 }
 
 pub fn bundle(number: u8) -> SignedBundle {

@@ -62,6 +62,7 @@ impl Engine {
                 nonce,
                 after: self.ledger.last_sequence(self.trust.epoch)?,
                 log_size: self.log_size()?,
+                pending: self.ledger.pending_count()?,
                 time,
             },
         })

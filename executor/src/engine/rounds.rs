@@ -7,6 +7,7 @@ use compliance_protocol::evidence::{Outcome, Trigger, TriggerKind};
 use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::status::CheckStatus;
 use compliance_protocol::time::{Span, Timestamp};
+use compliance_protocol::window::{WindowState, Windows};
 use serde_json::{Map, Value, json};
 
 use super::Engine;
@@ -76,6 +77,15 @@ impl Summary {
     }
 }
 
+/// When the maintenance window closes, if it is open, else when it opens; nothing while nobody knows the time.
+fn window(windows: &Windows, moment: Moment) -> Value {
+    match moment.now.at().map(|now| windows.state(now)) {
+        Some(WindowState::Open { until }) => json!({ "closes": until }),
+        Some(WindowState::Closed { next }) => json!({ "opens": next }),
+        None => Value::Null,
+    }
+}
+
 /// What a round comes to for one check.
 struct Turn {
     heal: Option<(Permit, Intent)>,
@@ -111,7 +121,8 @@ impl Engine {
             self.note_ruleset(observed.report(), moment)?;
         }
         let summary = (!changes.is_empty() || self.rounds.is_due(moment)).then(|| {
-            let post = self.rounds.take();
+            let mut post = self.rounds.take();
+            post.insert("window".to_owned(), window(&self.windows, moment));
             let trigger = Trigger::of(TriggerKind::Schedule);
             self.draft(trigger, Outcome::Success, "round", "the checks ran", moment).post(post)
         });

@@ -37,6 +37,8 @@ fn a_summary_is_left_each_hour_and_with_each_change() {
     );
     let states = post["states"].as_object().unwrap();
     assert_eq!((states.len(), states["backups"].as_str()), (6, Some("compliant")));
+    let opens = post["window"]["opens"].as_str().unwrap().parse::<Timestamp>().unwrap();
+    assert!(opens > T0 && opens.to_string().contains("T02:00"), "{opens}");
     // A gap shows: the machine was off for ten minutes.
     rig.pass(Span::from_secs(600));
     goes_stale(&mut rig);

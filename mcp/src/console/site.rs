@@ -1,6 +1,7 @@
 //! `/sites/{site}`: one site, its checks, why it does not act, its evidence and orders.
 
 mod cards;
+mod maintenance;
 mod timeline;
 mod waiting;
 
@@ -23,11 +24,16 @@ use crate::app::App;
 use crate::body::{self, Params};
 use crate::fleet::{self, Cell};
 use crate::operator::{site_name, site_row};
+use crate::presence::Pending;
 use crate::problem::Problem;
 use crate::store::{EvidenceFiles, EvidenceRow, Filter, Gap, OrderLine, SiteRow, StoreError, View};
 use cards::Card;
+use maintenance::Maintenance;
 use timeline::Timeline;
 use waiting::Waiting;
+
+/// Among so many bundles, the newest, a summary of rounds is looked for: one is made each hour.
+const SUMMARY_WITHIN: usize = 100;
 
 /// As many orders a site's page shows.
 const ORDERS: u32 = 10;
@@ -46,7 +52,8 @@ struct Page {
     bundles: u64,
     gaps: Vec<Gap>,
     waiting: Option<Waiting>,
-    opens: Option<When>,
+    queue: Option<Queue>,
+    maintenance: Option<Maintenance>,
     cards: Vec<Card>,
     timeline: Timeline,
     orders: Vec<Order>,
@@ -62,6 +69,12 @@ struct Newest {
     software: String,
     received: When,
     lag: String,
+}
+
+/// What waits at the appliance.
+struct Queue {
+    bundles: u64,
+    told: When,
 }
 
 /// A link to a bundle.
@@ -84,6 +97,8 @@ struct Known {
     newest: Option<Stored>,
     of_checks: Vec<Option<Stored>>,
     deferred: Option<Stored>,
+    summary: Option<Stored>,
+    pending: Option<Pending>,
     bundles: u64,
     gaps: Vec<Gap>,
     orders: Vec<OrderLine>,
@@ -130,6 +145,8 @@ fn know(
         of_checks: of_checks.collect::<Result<_, _>>()?,
         newest: newest(Filter::All)?,
         deferred: newest(Filter::Outcome(Outcome::Deferred))?,
+        summary: summary(view, &site)?,
+        pending: app.presence.pending(&site.name),
         bundles: view.count_bundles(&site)?,
         gaps: view.gaps(&site)?,
         orders: view.order_lines(Some(&site), None, ORDERS)?,
@@ -140,6 +157,18 @@ fn know(
     })
 }
 
+/// The newest summary of rounds, of the machine that is there.
+fn summary(view: &View<'_>, site: &SiteRow) -> Result<Option<Stored>, StoreError> {
+    let newest = view.timeline(site, &Filter::All, None, SUMMARY_WITHIN)?;
+    let found = newest.iter().find(|row| row.epoch == site.epoch && row.reason == "round");
+    match found {
+        Some(row) => {
+            view.evidence_files(site, row.ledger_id, row.sequence)?.map(stored).transpose()
+        }
+        None => Ok(None),
+    }
+}
+
 fn stored((row, files): (EvidenceRow, EvidenceFiles)) -> Result<Stored, StoreError> {
     let bundle = json::from_canonical(&files.json)
         .map_err(|_| StoreError::Damaged("a stored bundle cannot be read"))?;
@@ -148,7 +177,6 @@ fn stored((row, files): (EvidenceRow, EvidenceFiles)) -> Result<Stored, StoreErr
 
 fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Timestamp) -> Page {
     let name = known.site.name.to_string();
-    let opens = known.deferred.as_ref().and_then(|deferred| deferred.bundle.retry_after);
     Page {
         layout,
         worst: view::standing(fleet::worst(&known.cells)),
@@ -158,7 +186,10 @@ fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Tim
         epoch: known.site.epoch,
         newest: known.newest.as_ref().map(|stored| newest(stored, known.silent, now)),
         waiting: waiting::why(&known, now),
-        opens: opens.filter(|at| *at > now).map(|at| view::when(at, now)),
+        queue: known
+            .pending
+            .map(|Pending { bundles, at }| Queue { bundles, told: view::when(at, now) }),
+        maintenance: known.summary.as_ref().map(|summary| maintenance::of(summary, now)),
         cards: cards::all(&known, now),
         timeline: timeline::assemble(question, known.evidence, &known.cells, now),
         orders: known.orders.into_iter().map(|line| orders::order(line, now)).collect(),

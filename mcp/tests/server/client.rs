@@ -115,6 +115,13 @@ impl Mcp {
         self.call("appliance", who, Method::GET, &path, "").await
     }
 
+    /// A poll that says how many bundles wait.
+    pub async fn poll_with(&self, who: &Credentials, pending: u64) -> Reply {
+        let nonce = "000102030405060708090a0b0c0d0e0f";
+        let path = format!("/api/v1/orders?after=0&nonce={nonce}&log=0&pending={pending}");
+        self.call("appliance", who, Method::GET, &path, "").await
+    }
+
     pub async fn upload_raw(
         &self,
         who: &Credentials,

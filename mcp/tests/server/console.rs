@@ -8,6 +8,7 @@ use compliance_protocol::gate::{Gate, GateName};
 use compliance_protocol::time::Span;
 use compliance_protocol::tlog::TlogProof;
 use hyper::{Method, StatusCode};
+use serde_json::json;
 
 use crate::bundles::{self, Ledger};
 use crate::client::Reply;
@@ -172,6 +173,41 @@ async fn a_site_shows_its_checks_its_evidence_and_what_is_missing() {
         let page = mcp.browse(none, Some(&session)).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{none}");
         is_hardened(&page);
+    }
+}
+
+#[tokio::test]
+async fn a_site_shows_what_waits_there_and_when_maintenance_is_as_it_said_itself() {
+    let mcp = Mcp::start();
+    let appliance = mcp.register("clinic-a").await;
+    let session = mcp.session().await;
+    let page = async || mcp.browse("/sites/clinic-a", Some(&session)).await.text().to_string();
+    let before = page().await;
+    assert!(before.contains("<dt>Queue</dt><dd>not known<"), "{before}");
+    assert!(before.contains("<dt>Maintenance</dt><dd>not known yet<"), "{before}");
+    assert_eq!(mcp.poll_with(&appliance, 57).await.status, StatusCode::OK);
+    let polled = page().await;
+    assert!(polled.contains("57 bundles wait there<small>its courier said so"), "{polled}");
+    let mut ledger = Ledger::new("clinic-a");
+    let now = ledger.bundle().finished_at;
+    let (past, future) = (now.plus(Span::from_hours(-1)), now.plus(Span::from_hours(2)));
+    for (window, says) in [
+        (json!({ "opens": future }), "opens <time"),
+        (json!({ "closes": future }), "open, closes <time"),
+        (json!({ "opens": past }), "open since <time"),
+        (json!({ "closes": past }), "closed <time"),
+        (json!({ "opens": null }), "this site has no maintenance window<small>"),
+        (json!(null), "not known<small>"),
+        (json!({ "opens": "<b>" }), "not known<small>"),
+    ] {
+        let mut round = ledger.bundle();
+        (round.check, round.state, round.reason) = (None, None, "round".to_owned());
+        round.post.insert("window".to_owned(), window);
+        let bundles = [ledger.append(&round), ledger.make(1).remove(0)];
+        mcp.upload(&appliance, &bundles, 0).await;
+        let page = page().await;
+        assert!(page.contains(&format!("<dt>Maintenance</dt><dd>{says}")), "{says}: {page}");
+        assert!(page.contains("57 bundles wait there"), "an upload does not unsay it");
     }
 }
 
