@@ -4,7 +4,8 @@
 #   borg.sh backed-up STATUS_FILE [FILTER...]     after a backup that ended well
 #   borg.sh restore-test STATUS_FILE [PATH...]    restores the newest archive and sees what comes back
 #
-# FILTERs are borg's: --glob-archives 'clinic-*'. The repository and its passphrase come from the environment
+# FILTERs are borg's: --glob-archives 'clinic-*', and what it needs to reach the repository, such as
+# --remote-path P. The repository and its passphrase come from the environment
 # (BORG_REPO), as for the job itself. CHECK=1 makes backed-up run `borg check` on the newest archive first.
 set -eu
 umask 077

@@ -24,6 +24,12 @@ let
     "${cfg.package}/libexec/compliance/${job.tool}.sh backed-up ${
       lib.escapeShellArgs ([ (status name) ] ++ job.filters)
     }";
+  # As NixOS hands them to the job itself: quoted, if need be, by whoever wrote them.
+  resticOptions =
+    name:
+    lib.optionalString (jobs.restic.${name}.extraOptions != [ ]) (
+      " --" + lib.concatMapStringsSep "" (option: " -o ${option}") jobs.restic.${name}.extraOptions
+    );
   # systemd would look for specifiers and variables in it.
   forSystemd = lib.replaceStrings [ "%" "$" ] [ "%%" "$$" ];
 
@@ -36,7 +42,11 @@ let
         readWritePaths = [ (folder name) ];
         postHook = ''
           if [ "$exitStatus" -eq 0 ]; then
-            ${lib.optionalString borg.${name}.checkRepository "CHECK=1 "}${writes name borg.${name}}
+            # A list in the job's script, or a text of an older one.
+            [[ ''${extraArgs@a} == *a* ]] || extraArgs=($extraArgs)
+            ${
+              lib.optionalString borg.${name}.checkRepository "CHECK=1 "
+            }${writes name borg.${name}} "''${extraArgs[@]}"
           fi
         '';
       };
@@ -122,7 +132,7 @@ in
         environment = lib.mkIf job.checkRepository { CHECK = "1"; };
         path = [ jobs.restic.${name}.package ];
         # systemd runs it only after a backup that ended well.
-        serviceConfig.ExecStartPost = [ (forSystemd (writes name job)) ];
+        serviceConfig.ExecStartPost = [ (forSystemd (writes name job) + resticOptions name) ];
       }
     ) (of "restic");
 

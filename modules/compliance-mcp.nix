@@ -37,8 +37,17 @@ let
     cfg.settings.operator.listen
     cfg.settings.console.listen
   ];
+  ip = import ./lib/ip.nix { inherit lib; };
   port = address: lib.toInt (lib.last (lib.splitString ":" address));
-  isAddress = text: builtins.match "(\\[[0-9a-fA-F:.]+]|[0-9.]+):[1-9][0-9]{0,4}" text != null;
+  isAddress =
+    text:
+    let
+      parts = builtins.match "(\\[(.*)]|([0-9.]+)):[1-9][0-9]{0,4}" text;
+      six = builtins.elemAt parts 1;
+    in
+    parts != null && (if six != null then ip.isSix six else ip.isFour (builtins.elemAt parts 2));
+  # The server has no capability, and so none of the ports that root gives out.
+  isPort = number: number >= 1024 && number <= 65535;
   isLoopback = text: builtins.match "(127\\.[0-9.]+|\\[::1]):.*" text != null;
 
   listener =
@@ -203,6 +212,10 @@ in
       ++ map (address: {
         assertion = isAddress address;
         message = "${builtins.toJSON address} is no place to listen: write ADDRESS:PORT, such as \"0.0.0.0:8443\" or \"[::1]:8444\".";
+      }) listeners
+      ++ map (address: {
+        assertion = isAddress address -> isPort (port address);
+        message = "${builtins.toJSON address} is no place where the server can listen: write a port from 1024 to 65535, and where appliances shall come to 443, forward that to it.";
       }) listeners
       ++ [
         {

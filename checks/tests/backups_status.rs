@@ -169,6 +169,26 @@ fn filters_reach_the_tool() {
 }
 
 #[test]
+fn options_reach_every_call_of_restic_and_filters_the_list_alone() {
+    let mut site = Site::new();
+    site.env.push(("CHECK", "1".to_owned()));
+    site.fake(
+        "restic",
+        &format!("printf '<%s>' \"$@\" >>arguments; cat <<'END'\n{SNAPSHOTS}\nEND"),
+    );
+    let option = "sftp.command=ssh -i key";
+    let arguments = ["backed-up", "records.json", "--tag", "a b", "--", "-o", option];
+    succeeds(&site.script("restic.sh", &arguments));
+    let arguments = fs::read_to_string(site.dir.path().join("arguments")).unwrap();
+    assert_eq!(
+        arguments,
+        format!(
+            "<check><--quiet><-o><{option}><snapshots><--json><--latest><1><--tag><a b><-o><{option}>"
+        )
+    );
+}
+
+#[test]
 fn nothing_is_written_when_there_is_no_good_backup_to_tell_of() {
     for (script, tool) in [("restic.sh", "restic"), ("borg.sh", "borg")] {
         let site = Site::new();

@@ -14,7 +14,7 @@
     mode = "direct";
     tenant = "acme";
     site = "clinic-043";
-    mcp.url = "https://mcp.example";
+    mcp.url = "https://mcp.example:8443";
     tls.caFile = "/etc/compliance/ca.pem";
     tls.certificateFile = "/run/secrets/compliance/tls.pem";
     tls.keyFile = "/run/secrets/compliance/tls.key";

@@ -3,6 +3,7 @@
 let
   cfg = config.services.compliance-agent;
   parse = import ../lib/address.nix { inherit lib; };
+  ip = import ../lib/ip.nix { inherit lib; };
   complaint = import ../lib/window.nix { inherit lib; };
   option = name: "services.compliance-agent.${name}";
 
@@ -18,11 +19,8 @@ let
     message = "${option "${group}.keyFile"} is ${toString cfg.${group}.keyFile}, in the Nix store, which everybody on the machine can read: write the path where the key lies on the appliance, as a string, such as \"/run/secrets/compliance/${name}.key\".";
   };
 
-  # As nft takes them: a name, a zone or a comment would keep the whole table from being loaded.
-  isAddress =
-    text:
-    builtins.match "([0-9]{1,3}\\.){3}[0-9]{1,3}" text != null
-    || builtins.match "[0-9a-fA-F]*:[0-9a-fA-F:.]*" text != null;
+  # What nft does not take would keep the whole table from being loaded.
+  isAddress = text: ip.isFour text || ip.isSix text;
   addresses =
     which:
     let

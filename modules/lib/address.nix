@@ -3,16 +3,20 @@
 { lib }:
 url:
 let
+  ip = import ./ip.nix { inherit lib; };
   parts = builtins.match "https://(\\[[0-9a-fA-F:.]+]|[A-Za-z0-9.-]+)(:([1-9][0-9]{0,4}))?/?" url;
   named = builtins.elemAt parts 0;
   port = builtins.elemAt parts 2;
-  isSix = lib.hasPrefix "[" named;
+  inBrackets = lib.hasPrefix "[" named;
+  host = if inBrackets then lib.removeSuffix "]" (lib.removePrefix "[" named) else named;
+  isHost =
+    if inBrackets then ip.isSix host else ip.isFour host || builtins.match "[0-9.]*" host == null;
 in
-if parts == null || (port != null && lib.toInt port > 65535) then
+if parts == null || !isHost || (port != null && lib.toInt port > 65535) then
   null
 else
   {
-    host = if isSix then lib.removeSuffix "]" (lib.removePrefix "[" named) else named;
+    inherit host;
     port = if port == null then 443 else lib.toInt port;
-    static = isSix || builtins.match "[0-9]+\\.[0-9]+\\.[0-9]+\\.[0-9]+" named != null;
+    static = inBrackets || ip.isFour host;
   }

@@ -84,6 +84,7 @@ in
       journald.storage = fixed "persistent";
       resolved.enable = fixed false;
       restic.backups = jobs {
+        extraOptions = fixed [ ];
         initialize = fixed false;
         package = fixed pkgs.restic;
         passwordFile = fixed null;

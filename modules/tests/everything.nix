@@ -8,7 +8,10 @@
   boot.loader.systemd-boot.enable = true;
   fileSystems."/".device = "/dev/mapper/root";
   networking.nftables.enable = true;
-  services.restic.backups.records.repository = "/srv/backup";
+  services.restic.backups.records = {
+    repository = "/srv/backup";
+    extraOptions = [ "sftp.command='ssh backup@host -s sftp'" ];
+  };
   services.borgbackup.jobs.images.user = "borg";
   system.build.toplevel = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-nixos-system-clinic-042";
 

@@ -89,6 +89,18 @@ in
     module = appliance { egress.timeServers = [ "pool.ntp.org" ]; };
     says = "egress.timeServers has \"pool.ntp.org\": write addresses";
   };
+  resolver-that-is-no-address = {
+    module = appliance { egress.resolvers = [ "192.0.2.300" ]; };
+    says = "egress.resolvers has \"192.0.2.300\": write addresses";
+  };
+  resolver-of-version-6-that-is-none = {
+    module = appliance { egress.resolvers = [ "2001:db8:::53" ]; };
+    says = "egress.resolvers has \"2001:db8:::53\": write addresses";
+  };
+  control-plane-at-no-address = {
+    module = forced [ "url" "mcp" ] "https://999.0.2.10:8443";
+    says = "mcp.url is \"https://999.0.2.10:8443\": write https://HOST";
+  };
   zone-of-a-resolver = {
     module = appliance { egress.resolvers = [ "fe80::1%eth0" ]; };
     says = "egress.resolvers has \"fe80::1%eth0\": write addresses";
@@ -203,6 +215,18 @@ in
   console-for-everybody = {
     module = controlPlane [ "listen" "console" ] "0.0.0.0:8445";
     says = "the console speaks plain HTTP, so write a loopback address";
+  };
+  listen-on-roots-port = {
+    module = controlPlane [ "listen" ] "0.0.0.0:443";
+    says = "is no place where the server can listen: write a port from 1024 to 65535";
+  };
+  listen-on-a-port-that-is-none = {
+    module = controlPlane [ "listen" ] "[::]:99999";
+    says = "is no place where the server can listen: write a port from 1024 to 65535";
+  };
+  listen-at-no-address = {
+    module = controlPlane [ "listen" ] "0.0.0.256:8443";
+    says = "is no place to listen: write ADDRESS:PORT";
   };
   listen-without-port = {
     module = controlPlane [ "listen" ] "0.0.0.0";
