@@ -175,6 +175,36 @@ async fn a_site_shows_its_checks_its_evidence_and_what_is_missing() {
     }
 }
 
+/// A page of the console's that says why there is no other.
+pub fn is_message(page: &Reply, status: StatusCode) {
+    assert_eq!(page.status, status, "{}", page.text());
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    is_hardened(page);
+    assert!(page.text().contains("Back to the fleet"), "{}", page.text());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_answered_with_a_page_too() {
+    let mcp = Mcp::start();
+    mcp.register("clinic-a").await;
+    let session = mcp.session().await;
+    for path in [
+        "/sites/%ff",
+        "/sites/%ff/evidence.pub",
+        "/sites/clinic-a/evidence/x/y",
+        "/sites/clinic-a/evidence/x/y/evidence.pub",
+        "/enter/%ff",
+    ] {
+        is_message(&mcp.browse(path, Some(&session)).await, StatusCode::NOT_FOUND);
+    }
+    let page = mcp.browse("/sites/clinic-a/evidence/x/y", Some(&session)).await;
+    assert!(page.text().contains("nothing has this path"), "{}", page.text());
+    assert!(!page.text().contains("urn:"), "{}", page.text());
+    for form in ["", "x=1"] {
+        is_message(&mcp.post_form("/login", &[], form).await, StatusCode::BAD_REQUEST);
+    }
+}
+
 #[tokio::test]
 async fn a_site_tells_what_was_expected_what_is_and_why_it_is_not_healed() {
     let mcp = Mcp::start();
