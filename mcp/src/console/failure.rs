@@ -66,7 +66,7 @@ impl Failure {
             }),
             Self::Problem(problem) => {
                 let title = problem.status().canonical_reason().unwrap_or("It failed").to_owned();
-                render(&Message { layout, title, text: problem.detail().to_owned() })
+                render(&Message { layout, title, text: sentence(problem.detail()) })
             }
         };
         let (head, _) = answer.into_parts();
@@ -113,6 +113,14 @@ pub(super) async fn page_of(answer: Response, layout: Layout) -> Response {
     }
     let problem = Problem::new(head.status, "refused", "It is refused", detail);
     Failure::from(problem).page(Response::from_parts(head, Body::empty()), layout)
+}
+
+/// A problem's detail as a page writes it: clients get it without a capital and a full stop.
+fn sentence(detail: &str) -> String {
+    let mut rest = detail.trim_end().chars();
+    let Some(first) = rest.next() else { return String::new() };
+    let end = if rest.as_str().ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{}{end}", first.to_uppercase(), rest.as_str())
 }
 
 /// Whole seconds, rounded up.
