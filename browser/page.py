@@ -4,6 +4,7 @@ Whoever tests pages of the console takes `Browser` from here.
 """
 
 import base64
+import contextlib
 import importlib.util
 import json
 import pathlib
@@ -120,6 +121,17 @@ class Browser:
     def focused(self):
         return self.driver.switch_to.active_element
 
+    @contextlib.contextmanager
+    def before_scripts(self, script):
+        """Runs a script before those of every page that is opened meanwhile."""
+        added = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+        yield
+        self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+    def live(self):
+        """Waits until the page that is open keeps itself up to date."""
+        self.until("the page is live", lambda: self.text("#live") == "live")
+
     def look(self, width=1360, height=900, dark=False):
         """Sets the size of the window and whether the person wants it dark."""
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
@@ -194,13 +206,17 @@ class Browser:
         self.no_faults()
         print(f"looked at {name} in {len(LOOKS)} ways", flush=True)
 
+    def fetch(self, url):
+        """Asks for something with the session that the browser has."""
+        cookie = self.driver.get_cookie("compliance_console")["value"]
+        request = urllib.request.Request(url, headers={"Cookie": f"compliance_console={cookie}"})
+        return urllib.request.urlopen(request)
+
     def verify_with_openssl(self, folder):
         """Runs the line of the bundle's page that is open on what the page offers to download."""
-        cookie = self.driver.get_cookie("compliance_console")["value"]
         for link in self.all(".files a"):
             url = link.get_attribute("href")
-            request = urllib.request.Request(url, headers={"Cookie": f"compliance_console={cookie}"})
-            with urllib.request.urlopen(request) as answer:
+            with self.fetch(url) as answer:
                 (folder / url.rsplit("/", 1)[1]).write_bytes(answer.read())
         line = self.text("#openssl")
         claim(re.fullmatch(r"openssl pkeyutl [-\w. ]+", line), f"a plain command: {line}")

@@ -56,18 +56,25 @@ class Plane:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, text=True)
         return json.loads(done.stdout)
 
-    def upload(self, name):
-        """Uploads what the site `clinic-live` has to say: `drifted` or `healed`."""
+    def as_live(self, path, body=None):
+        """What the control plane answers the site `clinic-live`."""
         live = self.folder / "live"
         trust = ssl.create_default_context(cafile=self.folder / "offline/ca.pem")
         trust.load_cert_chain(live / "tls.pem", live / "tls.key")
         request = urllib.request.Request(
-            f"https://{self.listening['appliance']}/api/v1/evidence?log=0",
-            (live / f"{name}.json").read_bytes(), {"Content-Type": "application/json"})
+            f"https://{self.listening['appliance']}{path}", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, context=trust) as answer:
-            results = json.load(answer)["results"]
+            return json.load(answer)
+
+    def upload(self, name):
+        """Uploads what the site `clinic-live` has to say: `drifted` or `healed`."""
+        results = self.as_live("/api/v1/evidence?log=0", (self.folder / f"live/{name}.json").read_bytes())["results"]
         if [result["status"] for result in results] != ["stored"]:
             raise RuntimeError(f"the upload was not stored: {results}")
+
+    def poll(self):
+        """The site `clinic-live` asks for orders."""
+        self.as_live(f"/api/v1/orders?after=0&nonce={'00' * 16}&log=0")
 
     def register(self):
         """Registers the site `clinic-new`."""

@@ -111,8 +111,9 @@ async fn link(
     State(app): State<Arc<App>>,
     State(links): State<Links>,
     Caller(operator): Caller,
+    Extension(peer): Extension<Peer>,
 ) -> Result<(StatusCode, Json<Link>), Problem> {
-    let invited = app.sessions.invite(operator, app.now(), &app.random)?;
+    let invited = app.sessions.invite(operator, peer.valid_until, app.now(), &app.random)?;
     let (url, code) = (links.to(&invited.token), invited.code.to_string());
     Ok((StatusCode::CREATED, Json(Link { url, code, expires_at: invited.ends })))
 }

@@ -2,8 +2,10 @@
 "use strict";
 (() => {
   const LATER = 300; // Changes that come together are looked at together, in milliseconds.
-  const AT_MOST = 2000; // No page is fetched more often, in milliseconds.
+  const AT_MOST = 2000; // No page is fetched more often, in milliseconds …
+  const SHARE = 30; // … nor for more than one part in so many of the time: a large fleet changes all the time.
   const AT_LEAST = 60000; // Silence is told by nobody: it shows when the page is fetched, in milliseconds.
+  const AGAIN = 10000; // A stream that was refused is asked for again, in milliseconds.
   const ahead = Date.parse(document.body.dataset.now) - Date.now(); // Of the server's clock.
 
   // Ages, as the server writes them.
@@ -65,7 +67,8 @@
 
   // Where in the page somebody is: by an id, or by the address that a link has.
   const place = (element) => element.id ? `#${CSS.escape(element.id)}`
-    : element.getAttribute("href") ? `a[href="${CSS.escape(element.getAttribute("href"))}"]` : null;
+    : element.getAttribute("href") ? `a[href="${CSS.escape(element.getAttribute("href"))}"]`
+    : element.matches("details[id] > summary") ? `${place(element.parentElement)} > summary` : null;
 
   const swap = (html) => {
     const next = new DOMParser().parseFromString(html, "text/html").querySelector("main");
@@ -77,12 +80,12 @@
     const focus = old.contains(document.activeElement) && place(document.activeElement);
     const typed = [...old.querySelectorAll("input")].map((e) => [place(e), e.value, e.selectionStart]);
     const open = [...old.querySelectorAll("details[open]")].map(place);
-    const scrolled = [...old.querySelectorAll(".wide")].map((e) => e.scrollLeft);
+    const scrolled = [...old.querySelectorAll(".wide")].map((e) => [e.scrollLeft, e.scrollTop]);
     const top = window.scrollY;
     old.replaceWith(document.adoptNode(next));
     for (const [where, value] of typed) { const e = where && next.querySelector(where); if (e) e.value = value; }
     for (const where of open) { const e = where && next.querySelector(where); if (e) e.open = true; }
-    next.querySelectorAll(".wide").forEach((e, n) => { e.scrollLeft = scrolled[n] ?? 0; });
+    next.querySelectorAll(".wide").forEach((e, n) => e.scrollTo(...(scrolled[n] ?? [0, 0])));
     const focused = focus && next.querySelector(focus);
     if (focused) focused.focus({ preventScroll: true });
     const caret = typed.find(([where]) => where === focus);
@@ -92,27 +95,36 @@
     if (news.length) write(document.getElementById("news"), news.slice(0, 5).map(([site, state]) => `${site}: ${state}`).join(", "));
   };
 
-  let stream = null, waiting = null, last = 0;
+  let stream = null, waiting = null, looking = false, again = false, next = 0;
   const look = async () => {
-    waiting = null;
-    last = Date.now();
+    const began = performance.now();
+    [waiting, looking, again] = [null, true, false];
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" } });
       if (answer.status === 401) return location.assign("/login");
       if (!answer.ok) return say("away", `not up to date: the server answers ${answer.status}`);
       swap(await answer.text());
       if (stream?.readyState === EventSource.OPEN) say("on", "live");
-    } catch { say("away", "reconnecting: what is shown may be old"); }
+    } catch { say("away", "reconnecting: what is shown may be old"); } finally {
+      const now = performance.now();
+      next = now + Math.min(Math.max(AT_MOST, (now - began) * SHARE), AT_LEAST);
+      looking = false;
+      if (again) soon();
+    }
   };
   const soon = () => {
-    waiting ??= setTimeout(look, Math.max(LATER, last + AT_MOST - Date.now()));
+    if (looking) again = true;
+    else waiting ??= setTimeout(look, Math.max(LATER, next - performance.now()));
   };
   const concerns = (site) => ["*", site].includes(main().dataset.watch);
   const heard = ({ site, what, at }) => {
     if (!concerns(site)) return;
     if (what !== "seen") return soon();
-    const time = document.querySelector(`[data-seen="${CSS.escape(site)}"] time`);
-    if (!time || states().get(site) === "no fresh data") return soon();
+    const shown = document.querySelector(`[data-seen="${CSS.escape(site)}"]`);
+    if (!shown) return;
+    const time = shown.querySelector("time");
+    if (!time || states().get(site) === "no fresh data") soon();
+    if (!time) return;
     for (const name of ["short", "age"]) if (time.dataset[name]) time.dataset[name] = at;
     time.dateTime = at;
     time.removeAttribute("title");
@@ -127,8 +139,11 @@
     stream.addEventListener("end", () => location.assign("/login"));
     stream.addEventListener("error", () => {
       if (stream?.readyState !== EventSource.CLOSED) return say("away", "reconnecting: what is shown may be old");
-      say("off", "not live: load the page again");
+      // To a browser an answer that is an error is the end.
+      stream = null;
+      say("off", "not live: trying again");
       soon();
+      setTimeout(follow, AGAIN);
     });
   };
   // A page that nobody sees keeps no connection: a browser has six for all of them.

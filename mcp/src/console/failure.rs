@@ -1,13 +1,18 @@
 //! Pages that cannot be shown.
 
 use askama::Template;
+use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use compliance_protocol::time::Span;
+use compliance_protocol::wire;
 
 use super::login::LoginPage;
 use super::page::{Layout, render};
 use crate::problem::Problem;
+
+/// As much is read of a refusal that is no page, in bytes.
+const MOST: usize = 4096;
 
 /// A page that cannot be shown. The layout around it comes when the answer leaves the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +66,7 @@ impl Failure {
             }),
             Self::Problem(problem) => {
                 let title = problem.status().canonical_reason().unwrap_or("It failed").to_owned();
-                render(&Message { layout, title, text: problem.detail().to_owned() })
+                render(&Message { layout, title, text: sentence(problem.detail()) })
             }
         };
         let (head, _) = answer.into_parts();
@@ -85,6 +90,37 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// Whether this refuses something without a page that says so.
+pub(super) fn is_bare(answer: &Response) -> bool {
+    let status = answer.status();
+    let media_type = answer.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_page = media_type.is_some_and(|name| name.starts_with(b"text/html"));
+    (status.is_client_error() || status.is_server_error()) && !is_page
+}
+
+/// The page of a refusal that is bare: an extractor's, or an extension's own. It says what that said.
+pub(super) async fn page_of(answer: Response, layout: Layout) -> Response {
+    let (mut head, body) = answer.into_parts();
+    let said = to_bytes(body, MOST).await.unwrap_or_default();
+    let detail = match serde_json::from_slice::<wire::Problem>(&said) {
+        Ok(problem) => problem.detail,
+        Err(_) => String::from_utf8_lossy(&said).into_owned(),
+    };
+    for of_the_body in [header::CONTENT_TYPE, header::CONTENT_LENGTH, header::CONTENT_ENCODING] {
+        head.headers.remove(of_the_body);
+    }
+    let problem = Problem::new(head.status, "refused", "It is refused", detail);
+    Failure::from(problem).page(Response::from_parts(head, Body::empty()), layout)
+}
+
+/// A problem's detail as a page writes it: clients get it without a capital and a full stop.
+fn sentence(detail: &str) -> String {
+    let mut rest = detail.trim_end().chars();
+    let Some(first) = rest.next() else { return String::new() };
+    let end = if rest.as_str().ends_with(['.', '!', '?']) { "" } else { "." };
+    format!("{}{}{end}", first.to_uppercase(), rest.as_str())
 }
 
 /// Whole seconds, rounded up.

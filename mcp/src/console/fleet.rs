@@ -32,12 +32,14 @@ struct Page {
     pages: Pages,
 }
 
-/// How many sites there are, and how many of each kind.
+/// How many sites there are, and how many of each kind. Each is of one kind, the worst that it is of.
+#[derive(Debug, PartialEq, Eq)]
 struct Summary {
     sites: usize,
     need_a_look: usize,
     kinds: Vec<(usize, Mark)>,
-    gaps: usize,
+    only_gaps: usize,
+    compliant: usize,
 }
 
 /// Which part of the sites is shown; the first page is 1.
@@ -94,17 +96,16 @@ pub(super) async fn page(
 }
 
 fn summary(lines: &[Line]) -> Summary {
-    let count = |standing| lines.iter().filter(|line| line.worst() == standing).count();
-    let kinds =
-        [Standing::Drifted, Standing::Unknown, Standing::Stale, Standing::Compliant].into_iter();
+    let count = |is: &dyn Fn(&Line) -> bool| lines.iter().filter(|line| is(line)).count();
+    let bad = [Standing::Drifted, Standing::Unknown, Standing::Stale];
+    let kinds = bad.map(|bad| (count(&|line| line.worst() == bad), view::standing(bad)));
+    let need_a_look = count(&Line::needs_a_look);
     Summary {
         sites: lines.len(),
-        need_a_look: lines.iter().filter(|line| line.needs_a_look()).count(),
-        kinds: kinds
-            .map(|standing| (count(standing), view::standing(standing)))
-            .filter(|(count, _)| *count > 0)
-            .collect(),
-        gaps: lines.iter().filter(|line| line.missing > 0).count(),
+        need_a_look,
+        only_gaps: count(&|line| line.needs_a_look() && !bad.contains(&line.worst())),
+        compliant: lines.len() - need_a_look,
+        kinds: kinds.into_iter().filter(|(count, _)| *count > 0).collect(),
     }
 }
 
@@ -121,5 +122,39 @@ fn row(line: &Line, now: Timestamp) -> Row {
         seen: line.last_seen.map(|at| view::when(at, now)),
         open_orders: line.open_orders,
         missing: line.missing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use compliance_protocol::evidence::State;
+
+    use super::*;
+
+    #[test]
+    fn every_site_is_counted_once_by_the_worst_of_it() {
+        let line = |standing, missing| Line {
+            site: "clinic-a".parse().unwrap(),
+            cells: vec![Cell { check: "logging".to_owned(), standing, last: None }],
+            last_seen: None,
+            open_orders: 0,
+            missing,
+        };
+        let lines = [
+            line(Standing::Compliant, 0),
+            line(Standing::Compliant, 3),
+            line(Standing::Compliant, 1),
+            line(Standing::Drifted, 2),
+            line(Standing::Stale, 0),
+            line(Standing::NotApplicable, 0),
+        ];
+        let summary = summary(&lines);
+        let kinds = vec![
+            (1, view::state(State::Drifted)),
+            // That nothing applies says nothing good.
+            (2, view::standing(Standing::Stale)),
+        ];
+        let expected = Summary { sites: 6, need_a_look: 5, kinds, only_gaps: 2, compliant: 1 };
+        assert_eq!(summary, expected);
     }
 }

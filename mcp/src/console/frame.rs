@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::links::COOKIE;
 use super::page::{Layout, Viewer};
-use super::{Failure, Shared};
+use super::{Failure, Shared, failure};
 use crate::body;
 use crate::problem::Problem;
 
@@ -25,7 +25,7 @@ const TOKEN_HEADER: &str = "x-csrf-token";
 /// The largest form that is read, in bytes.
 const MAX_FORM: usize = 64 * 1024;
 
-/// Every request and every answer: whose session it is, that no other site posts, the layout of what
+/// Every request and every answer: whose session it is, that no other site posts, a page for what
 /// failed, and what every answer says to the browser.
 pub(super) async fn dress(
     State(shared): State<Shared>,
@@ -43,9 +43,11 @@ pub(super) async fn dress(
         }
         Err(problem) => Failure::from(problem).into_response(),
     };
-    if let Some(failure) = response.extensions_mut().remove::<Failure>() {
-        response = failure.page(response, layout);
-    }
+    response = match response.extensions_mut().remove::<Failure>() {
+        Some(failure) => failure.page(response, layout),
+        None if failure::is_bare(&response) => failure::page_of(response, layout).await,
+        None => response,
+    };
     harden(response)
 }
 

@@ -41,6 +41,8 @@ struct Invitation {
     operator: Operator,
     code: Digest,
     ends: Timestamp,
+    /// The end of the certificate that asked for it, which no session outlives.
+    certificate_ends: Timestamp,
 }
 
 #[derive(Debug)]
@@ -77,19 +79,22 @@ impl From<Problem> for Denied {
 }
 
 impl Sessions {
-    /// An invitation for `operator`.
+    /// An invitation for `operator`, whose certificate ends then.
     pub(crate) fn invite(
         &self,
         operator: Operator,
+        certificate_ends: Timestamp,
         now: Timestamp,
         random: &Random,
     ) -> Result<Invited, Problem> {
         let mut tables = self.tables();
         tables.invitations.retain(|_, invitation| now < invitation.ends);
         let token = secret(random, tables.invitations.len())?;
-        let (code, ends) = (Code::of(&token), now.plus(INVITATION_LIFE));
+        let code = Code::of(&token);
+        let ends = now.plus(INVITATION_LIFE).min(certificate_ends);
         tracing::info!(%operator, "a one-time link was made");
-        let invitation = Invitation { operator, code: digest(code.as_str()), ends };
+        let invitation =
+            Invitation { operator, code: digest(code.as_str()), ends, certificate_ends };
         tables.invitations.insert(digest(&token), invitation);
         Ok(Invited { token, code, ends })
     }
@@ -183,7 +188,8 @@ fn begin(
     let secret = secret(random, tables.sessions.len())?;
     let operator = invitation.operator;
     tracing::info!(%operator, "a one-time link was used");
-    let session = Session { operator, ends: now.plus(SESSION_LIFE), used: now, streams: 0 };
+    let ends = now.plus(SESSION_LIFE).min(invitation.certificate_ends);
+    let session = Session { operator, ends, used: now, streams: 0 };
     tables.sessions.insert(digest(&secret), session);
     Ok(secret)
 }
@@ -225,7 +231,11 @@ mod tests {
     }
 
     fn invite(sessions: &Sessions, random: &Random) -> Invited {
-        sessions.invite("ada".parse().unwrap(), NOW, random).unwrap()
+        invite_until(later(30 * 24 * 3600), sessions, random)
+    }
+
+    fn invite_until(ends: Timestamp, sessions: &Sessions, random: &Random) -> Invited {
+        sessions.invite("ada".parse().unwrap(), ends, NOW, random).unwrap()
     }
 
     #[test]
@@ -262,6 +272,19 @@ mod tests {
         let ended = begin();
         sessions.leave(&ended);
         assert!(sessions.who(&ended, NOW).is_none());
+    }
+
+    #[test]
+    fn neither_an_invitation_nor_its_session_outlives_the_certificate_that_asked_for_it() {
+        let (sessions, random) = (Sessions::default(), random());
+        let invited = invite_until(later(1200), &sessions, &random);
+        assert_eq!(invited.ends, later(300));
+        let session = sessions.by_link(&invited.token, NOW, &random).unwrap();
+        assert!(sessions.who(&session, later(1199)).is_some());
+        assert!(sessions.who(&session, later(1200)).is_none());
+        let invited = invite_until(later(60), &sessions, &random);
+        assert_eq!(invited.ends, later(60));
+        assert_eq!(sessions.by_code(&invited.code, later(60), &random), Err(Denied::Wrong));
     }
 
     #[test]

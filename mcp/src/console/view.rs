@@ -90,7 +90,7 @@ pub(super) const fn clock(clock: &ClockEvidence, is_news: bool) -> Mark {
 pub(super) const fn order(state: OrderState, over: bool) -> Mark {
     match state {
         // An appliance that heard of it says that it expired.
-        OrderState::Open if over => mark("unknown", "expired, no answer", "unsure"),
+        OrderState::Open if over => mark("unknown", "no answer", "unsure"),
         OrderState::Open => mark("deferred", "open", "unsure"),
         OrderState::Done => mark("done", "done", "quiet"),
         OrderState::Withdrawn => mark("none", "withdrawn", "quiet"),

@@ -143,9 +143,8 @@ async fn a_site_shows_its_checks_its_evidence_and_what_is_missing() {
         page.text().to_owned()
     };
     let fleet = open("/").await;
-    assert!(
-        fleet.contains("href=\"/sites/clinic-a\"") && fleet.contains("1 with evidence missing")
-    );
+    assert!(fleet.contains("href=\"/sites/clinic-a\""));
+    assert!(fleet.contains("<td class=\"right bad\"><span class=\"hatch\" aria-hidden=\"true\">"));
     let site = open("/sites/clinic-a").await;
     for part in [
         "bundles 41 to 41",
@@ -173,6 +172,36 @@ async fn a_site_shows_its_checks_its_evidence_and_what_is_missing() {
         let page = mcp.browse(none, Some(&session)).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{none}");
         is_hardened(&page);
+    }
+}
+
+/// A page of the console's that says why there is no other.
+pub fn is_message(page: &Reply, status: StatusCode) {
+    assert_eq!(page.status, status, "{}", page.text());
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    is_hardened(page);
+    assert!(page.text().contains("Back to the fleet"), "{}", page.text());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_answered_with_a_page_too() {
+    let mcp = Mcp::start();
+    mcp.register("clinic-a").await;
+    let session = mcp.session().await;
+    for path in [
+        "/sites/%ff",
+        "/sites/%ff/evidence.pub",
+        "/sites/clinic-a/evidence/x/y",
+        "/sites/clinic-a/evidence/x/y/evidence.pub",
+        "/enter/%ff",
+    ] {
+        is_message(&mcp.browse(path, Some(&session)).await, StatusCode::NOT_FOUND);
+    }
+    let page = mcp.browse("/sites/clinic-a/evidence/x/y", Some(&session)).await;
+    assert!(page.text().contains("<p>Nothing has this path: "), "{}", page.text());
+    assert!(!page.text().contains("urn:"), "{}", page.text());
+    for form in ["", "x=1"] {
+        is_message(&mcp.post_form("/login", &[], form).await, StatusCode::BAD_REQUEST);
     }
 }
 
@@ -274,9 +303,12 @@ async fn orders_of_all_sites_lead_to_their_evidence() {
     is_hardened(&all);
     let evidence = format!("href=\"/sites/clinic-a/evidence/{}/1\"", ledger.id);
     assert!(all.text().contains(&evidence) && all.text().contains("rejected"), "{}", all.text());
-    assert!(all.text().contains("none yet") && all.text().contains("clinic-b"));
+    assert!(all.text().contains(">policy</code>") && all.text().contains("clinic-b"));
     let one = mcp.browse("/orders?site=clinic-b", Some(&session)).await;
-    assert!(!one.text().contains("clinic-a") && one.text().contains("none yet"));
+    for part in ["</svg>open</span>", "expires <time", ">in 14 min "] {
+        assert!(one.text().contains(part), "{part} in {}", one.text());
+    }
+    assert!(!one.text().contains("clinic-a"));
     let none = mcp.browse("/orders?site=clinic-x", Some(&session)).await;
     assert_eq!(none.status, StatusCode::NOT_FOUND);
 }

@@ -1,11 +1,13 @@
 //! Pages that another binary adds to the console.
 
 use axum::Router;
+use axum::extract::Path;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use compliance_mcp::console::{Extension, NavigationLink, Page, Viewer, asset};
 use hyper::StatusCode;
 
-use crate::console::is_hardened;
+use crate::console::{is_hardened, is_message};
 use crate::process::Mcp;
 
 const BANNER: &str = "DEV ONLY - NOT FOR PRODUCTION";
@@ -22,7 +24,32 @@ fn extension() -> Extension {
             .route("/demo", get(show))
             .route("/demo.css", get(async || asset("text/css; charset=utf-8", "p { margin: 0 }")))
             .route("/demo/act", post(async |viewer: Viewer| viewer.operator().to_string()))
+            .route("/demo/runs/{number}", get(async |Path(number): Path<u64>| number.to_string()))
+            .route("/demo/busy", get(async || busy()))
     })
+}
+
+/// An answer that is no page of the console's.
+fn busy() -> impl IntoResponse {
+    let headers = [("retry-after", "7"), ("content-length", "20")];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, "<b>another plays</b>")
+}
+
+#[tokio::test]
+async fn what_an_extension_refuses_is_a_page_with_its_banner() {
+    let mut mcp = Mcp::start();
+    let _serving = mcp.extend(extension()).await;
+    let session = mcp.session().await;
+    assert_eq!(mcp.browse("/demo/runs/1", Some(&session)).await.text(), "1");
+    let unread = mcp.browse("/demo/runs/x", Some(&session)).await;
+    is_message(&unread, StatusCode::BAD_REQUEST);
+    let busy = mcp.browse("/demo/busy", Some(&session)).await;
+    is_message(&busy, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(busy.header("retry-after"), "7");
+    assert!(busy.text().contains("&#60;b&#62;another plays"), "{}", busy.text());
+    for page in [unread, busy] {
+        assert!(page.text().contains(BANNER), "{}", page.text());
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,13 @@
 //! Into the console, and out of it.
 
+use compliance_pki::OPERATOR_LIFE;
+use compliance_protocol::time::{Span, Timestamp};
 use hyper::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::client::Reply;
+use crate::client::{Credentials, Reply};
 use crate::console::is_hardened;
-use crate::process::Mcp;
+use crate::process::{Mcp, now, tenant};
 
 impl Mcp {
     /// A new invitation: `url`, `code`, `expires_at`.
@@ -63,6 +65,18 @@ async fn a_one_time_link_becomes_one_session_and_works_once() {
     is_hardened(&again);
     assert_eq!(mcp.browse("/", Some(&cookie(&entered))).await.status, StatusCode::OK);
     mcp.wait_for_log(&["a one-time link was used", "operator=admin"]);
+}
+
+#[tokio::test]
+async fn no_link_outlives_the_certificate_that_asked_for_it() {
+    let mcp = Mcp::start();
+    let ends = Timestamp::from_millis((now().as_millis() / 1000 + 120) * 1000);
+    let issued = ends.plus(Span::from_millis(-OPERATOR_LIFE.as_millis()));
+    let name = "brief".parse().unwrap();
+    let issued = mcp.authority.issue_operator(&tenant(), &name, [9; 16], issued).unwrap();
+    let brief = Credentials { cert: issued.cert_pem, key: issued.key_pem };
+    let reply = mcp.call("operator", &brief, Method::POST, "/api/v1/links", "").await;
+    assert_eq!(reply.json()["expires_at"], ends.to_string());
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ const EVIDENCE: usize = 50;
 /// As many characters of a bundle's detail; its own page has all.
 const DETAIL: usize = 400;
 
+/// From so many on, summaries of rounds in a row stand behind one line.
+const FOLD: usize = 3;
+
 const OUTCOMES: [Outcome; 7] = [
     Outcome::Success,
     Outcome::Failed,
@@ -49,6 +52,8 @@ pub(super) struct Choice {
 
 pub(super) enum Item {
     Bundle(Box<Row>),
+    /// Summaries of rounds, with nothing between them.
+    Rounds(Box<Rounds>),
     Gap {
         from: u64,
         to: u64,
@@ -57,6 +62,15 @@ pub(super) enum Item {
     Ledger {
         id: String,
     },
+}
+
+pub(super) struct Rounds {
+    pub(super) newest: Row,
+    /// From the newest to the oldest, with both.
+    pub(super) all: Vec<Row>,
+    pub(super) oldest: Row,
+    /// What tells it from others of the page, also when newer ones come.
+    pub(super) id: String,
 }
 
 pub(super) struct Row {
@@ -135,8 +149,8 @@ pub(super) fn assemble(
         filtered: filter != Filter::All,
         paged: before.is_some(),
         items: match filter {
-            Filter::All => with_gaps(rows, before, more, now),
-            _ => rows.into_iter().map(|row| bundle(row, now)).collect(),
+            Filter::All => with_gaps(&rows, before, more, now),
+            _ => rows.chunk_by(belong_together).flat_map(|run| items(run, now)).collect(),
         },
         older,
     }
@@ -156,32 +170,32 @@ fn choice(one: Filter, chosen: &Filter) -> Choice {
 
 /// The bundles, and between them what is missing. Without `more`, the oldest is the last.
 fn with_gaps(
-    rows: Vec<EvidenceRow>,
+    rows: &[EvidenceRow],
     before: Option<(Id, u64)>,
     more: bool,
     now: Timestamp,
 ) -> Vec<Item> {
-    let mut items = Vec::new();
+    let mut shown = Vec::new();
     let mut above = before;
-    for row in rows {
-        let place = (row.ledger_id, row.sequence);
+    for run in rows.chunk_by(belong_together) {
+        let (Some(newest), Some(oldest)) = (run.first(), run.last()) else { continue };
         match above {
-            Some((ledger, sequence)) if ledger == place.0 => {
-                items.extend(gap(place.1 + 1, sequence));
+            Some((ledger, sequence)) if ledger == newest.ledger_id => {
+                shown.extend(gap(newest.sequence + 1, sequence));
             }
             Some((_, sequence)) => {
-                items.extend(gap(1, sequence));
-                items.push(Item::Ledger { id: row.ledger_id.to_string() });
+                shown.extend(gap(1, sequence));
+                shown.push(Item::Ledger { id: newest.ledger_id.to_string() });
             }
             None => (),
         }
-        items.push(bundle(row, now));
-        above = Some(place);
+        shown.extend(items(run, now));
+        above = Some((oldest.ledger_id, oldest.sequence));
     }
     if let Some((_, sequence)) = above.filter(|_| !more) {
-        items.extend(gap(1, sequence));
+        shown.extend(gap(1, sequence));
     }
-    items
+    shown
 }
 
 /// What is missing from `from` to just before `end`.
@@ -189,15 +203,38 @@ fn gap(from: u64, end: u64) -> Option<Item> {
     (from < end).then(|| Item::Gap { from, to: end - 1 })
 }
 
-fn bundle(row: EvidenceRow, now: Timestamp) -> Item {
-    Item::Bundle(Box::new(Row {
-        link: link(&row),
+/// Whether one bundle follows the other and both only sum up rounds.
+fn belong_together(newer: &EvidenceRow, older: &EvidenceRow) -> bool {
+    let sums_up = |row: &EvidenceRow| {
+        let plain = row.check.is_none() && row.order_id.is_none();
+        plain && row.outcome == Outcome::Success && row.reason == "round"
+    };
+    let follows = newer.ledger_id == older.ledger_id && newer.sequence == older.sequence + 1;
+    follows && sums_up(newer) && sums_up(older)
+}
+
+/// Bundles that belong together: behind one line if they are many.
+fn items(run: &[EvidenceRow], now: Timestamp) -> Vec<Item> {
+    match run {
+        [newest, .., oldest] if run.len() >= FOLD => vec![Item::Rounds(Box::new(Rounds {
+            newest: bundle(newest, now),
+            all: run.iter().map(|row| bundle(row, now)).collect(),
+            oldest: bundle(oldest, now),
+            id: format!("rounds-{}-{}", oldest.ledger_id, oldest.sequence),
+        }))],
+        _ => run.iter().map(|row| Item::Bundle(Box::new(bundle(row, now)))).collect(),
+    }
+}
+
+fn bundle(row: &EvidenceRow, now: Timestamp) -> Row {
+    Row {
+        link: link(row),
         at: view::when(row.finished_at, now),
         mark: view::outcome(row.outcome),
-        check: row.check.unwrap_or_default(),
-        reason: row.reason,
-        detail: shortened(row.detail),
-    }))
+        check: row.check.clone().unwrap_or_default(),
+        reason: row.reason.clone(),
+        detail: shortened(row.detail.clone()),
+    }
 }
 
 /// As much of a text as a line of a table shows: an appliance may write as much as a bundle takes.
@@ -215,37 +252,93 @@ mod tests {
 
     use super::*;
 
+    const AT: Timestamp = Timestamp::from_millis(1_795_167_671_000);
+
     fn id(number: u8) -> Id {
-        Id::new(Timestamp::from_millis(1_795_167_671_000), [number; 10])
+        Id::new(AT, [number; 10])
     }
 
-    /// What the page shows of bundles of these ledgers and sequences.
-    fn shown(places: &[(u8, u64)], before: Option<(u8, u64)>, more: bool) -> Vec<String> {
-        let at = Timestamp::from_millis(1_795_167_671_000);
-        let row = |(ledger, sequence): &(u8, u64)| EvidenceRow {
+    fn row(ledger: u8, sequence: u64, reason: &str) -> EvidenceRow {
+        EvidenceRow {
             leaf: 0,
             site: "clinic-a".parse().unwrap(),
             epoch: 1,
-            ledger_id: id(*ledger),
-            sequence: *sequence,
+            ledger_id: id(ledger),
+            sequence,
             id: id(0),
             outcome: Outcome::Success,
             check: None,
-            reason: String::new(),
+            reason: reason.to_owned(),
             detail: String::new(),
-            finished_at: at,
-            received_at: at,
+            finished_at: AT,
+            received_at: AT,
             sha256: Digest::of(b""),
             order_id: None,
-        };
-        let before = before.map(|(ledger, sequence)| (id(ledger), sequence));
-        let items = with_gaps(places.iter().map(row).collect(), before, more, at);
+        }
+    }
+
+    fn texts(items: &[Item]) -> Vec<String> {
         let text = |item: &Item| match item {
             Item::Bundle(row) => row.link.sequence.to_string(),
+            Item::Rounds(rounds) => {
+                let Rounds { newest, all, oldest, .. } = rounds.as_ref();
+                let all: Vec<_> = all.iter().map(|row| row.link.sequence).collect();
+                format!("{} to {}: {all:?}", newest.link.sequence, oldest.link.sequence)
+            }
             Item::Gap { from, to } => format!("{from} to {to} missing"),
             Item::Ledger { .. } => "older ledger".to_owned(),
         };
         items.iter().map(text).collect()
+    }
+
+    /// What the page shows of bundles of these ledgers and sequences.
+    fn shown(places: &[(u8, u64)], before: Option<(u8, u64)>, more: bool) -> Vec<String> {
+        let rows: Vec<_> =
+            places.iter().map(|(ledger, number)| row(*ledger, *number, "")).collect();
+        let before = before.map(|(ledger, sequence)| (id(ledger), sequence));
+        texts(&with_gaps(&rows, before, more, AT))
+    }
+
+    #[test]
+    fn summaries_of_rounds_stand_behind_one_line_and_nothing_else_does() {
+        let all = |rows: &[EvidenceRow]| texts(&with_gaps(rows, None, true, AT));
+        let round = |sequence| row(1, sequence, "round");
+        assert_eq!(all(&[round(9), round(8), round(7)]), ["9 to 7: [9, 8, 7]"]);
+        assert_eq!(all(&[round(9), round(8)]), ["9", "8"]);
+        let rounds = [9, 8, 7, 4, 3, 2].map(round);
+        assert_eq!(all(&rounds), ["9 to 7: [9, 8, 7]", "5 to 6 missing", "4 to 2: [4, 3, 2]"]);
+        let older = [3, 2, 1].map(|sequence| row(2, sequence, "round"));
+        let rows = [[2, 1].map(round).to_vec(), older.to_vec()].concat();
+        assert_eq!(all(&rows), ["2", "1", "older ledger", "3 to 1: [3, 2, 1]"]);
+        let other: [fn(&mut EvidenceRow); 4] = [
+            |row| row.outcome = Outcome::Failed,
+            |row| row.check = Some("backups".to_owned()),
+            |row| row.order_id = Some(id(7)),
+            |row| row.reason = "drifted".to_owned(),
+        ];
+        for change in other {
+            let mut rows = [9, 8, 7, 6, 5, 4, 3].map(round);
+            change(&mut rows[3]);
+            assert_eq!(all(&rows), ["9 to 7: [9, 8, 7]", "6", "5 to 3: [5, 4, 3]"]);
+        }
+    }
+
+    #[test]
+    fn with_a_filter_nothing_that_it_hides_is_folded_over() {
+        let filter = Filter::Outcome(Outcome::Success);
+        let rows: Vec<_> = [9, 8, 7, 5, 4, 3].map(|number| row(1, number, "round")).into();
+        let timeline = assemble(Question { filter, before: None }, rows, &[], AT);
+        assert_eq!(texts(&timeline.items), ["9 to 7: [9, 8, 7]", "5 to 3: [5, 4, 3]"]);
+    }
+
+    #[test]
+    fn a_page_ends_and_the_next_begins_where_bundles_do() {
+        let filter = Filter::All;
+        let rows: Vec<_> = (10..=60).rev().map(|number| row(1, number, "round")).collect();
+        let timeline = assemble(Question { filter, before: None }, rows, &[], AT);
+        let [Item::Rounds(rounds)] = timeline.items.as_slice() else { panic!("not one line") };
+        assert_eq!((rounds.all.len(), rounds.oldest.link.sequence), (EVIDENCE, 11));
+        assert!(timeline.older.unwrap().ends_with("&before=11"));
     }
 
     #[test]
