@@ -74,7 +74,7 @@ class Plane:
 
     def poll(self):
         """The site `clinic-live` asks for orders."""
-        self.as_live(f"/api/v1/orders?after=0&nonce={'00' * 16}&log=0")
+        self.as_live(f"/api/v1/orders?after=0&nonce={'00' * 16}&log=0&pending=2")
 
     def register(self):
         """Registers the site `clinic-new`."""

@@ -298,6 +298,8 @@ impl Appliance<'_> {
         bundle.reason = "round".into();
         bundle.detail = "60 rounds of checks, the longest gap 61 s.".into();
         bundle.post.insert("rounds".to_owned(), 60.into());
+        let opens = now().plus(Span::from_hours(5));
+        bundle.post.insert("window".to_owned(), json!({ "opens": opens }));
         bundle.post.insert("states".to_owned(), Value::Object(Map::from_iter(states)));
         self.add(bundle).await;
     }

@@ -212,7 +212,7 @@ async fn a_site_shows_what_waits_there_and_when_maintenance_is_as_it_said_itself
     let session = mcp.session().await;
     let page = async || mcp.browse("/sites/clinic-a", Some(&session)).await.text().to_string();
     let before = page().await;
-    assert!(before.contains("<dt>Queue</dt><dd>not known<"), "{before}");
+    assert!(before.contains("<dt>Queue</dt><dd>not known<small>"), "{before}");
     assert!(before.contains("<dt>Maintenance</dt><dd>not known yet<"), "{before}");
     assert_eq!(mcp.poll_with(&appliance, 57).await.status, StatusCode::OK);
     let polled = page().await;
