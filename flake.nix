@@ -20,14 +20,20 @@
         );
       packagesOf = pkgs: import ./packages.nix { inherit pkgs; };
 
-      # A module whose `package` is the one of this flake.
-      module =
-        name: file:
-        { lib, pkgs, ... }:
-        {
-          imports = [ file ];
-          services.${name}.package = lib.mkDefault (packagesOf pkgs).${name};
-        };
+      # A module whose `package` is the one of this flake. By its key it is one, however often it is imported.
+      module = name: file: rec {
+        _file = "${self.outPath}/flake.nix#nixosModules.${name}";
+        key = _file;
+        imports = [
+          file
+          (
+            { lib, pkgs, ... }:
+            {
+              services.${name}.package = lib.mkDefault (packagesOf pkgs).${name};
+            }
+          )
+        ];
+      };
 
       example =
         name:

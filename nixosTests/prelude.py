@@ -302,8 +302,7 @@ def path_of(system):
 
 def nar_hash(path):
     """As the order names it."""
-    told = json.loads(box.succeed(f"nix --extra-experimental-features nix-command path-info --json {path}"))
-    return (told[path] if isinstance(told, dict) else told[0])["narHash"]
+    return "sha256-" + box.succeed(f"nix-store --dump {path} | openssl dgst -sha256 -binary | base64").strip()
 
 
 def bring_baseline(system, version):

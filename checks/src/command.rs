@@ -228,7 +228,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        let error = sh(&format!("cat {0} & cat {0}", fifo.display()), 100, 1000).unwrap_err();
+        let script = format!("read -r _ < {0} & read -r _ < {0}", fifo.display());
+        let error = sh(&script, 100, 1000).unwrap_err();
         assert!(matches!(error, HostError::TimedOut { .. }), "{error}");
         // Nobody holds the pipe any more: a non-blocking writer finds no reader.
         let open = std::fs::OpenOptions::new()
@@ -248,7 +249,8 @@ mod tests {
         // Held open both ways, so that neither end of it waits for the other.
         let mut release = std::fs::OpenOptions::new().read(true).write(true).open(&end).unwrap();
         let (left, end) = (left.display(), end.display());
-        let holder = format!("setsid sh -c 'echo > {left}; read -r _ < {end}'");
+        let path = std::env::var("PATH").unwrap();
+        let holder = format!("PATH='{path}' setsid sh -c 'echo > {left}; read -r _ < {end}'");
         let answer = sh(&format!("echo answer; {holder} & read -r _ < {left}"), 10_000, 1000);
         release.write_all(b"\n").unwrap();
         assert!(matches!(answer, Err(HostError::Io { .. })), "{answer:?}");

@@ -2,7 +2,7 @@
 # so that the modules are evaluated, and units rendered from them, where nixpkgs cannot be had.
 #
 # It shows that our modules do what they should, not that NixOS takes them: that is what the same tests show
-# with a real nixpkgs (../tests/README.md). It does not have mkOrder, `disabledModules`, option declarations that
+# with a real nixpkgs (../README.md). It does not have mkOrder, `disabledModules`, option declarations that
 # are merged but for sets of submodules, `config._module`, nor any type, or function of `lib`, that our modules do not use.
 #
 # evaluate { modules, pkgs }: the same as nixpkgs' `lib.evalModules` for these modules: { config, options }.

@@ -90,7 +90,7 @@ let
       config = if structured then plain.config or { } else body;
     };
 
-  # All modules, what they import first; each file once.
+  # All modules, what they import first; each file and each key once.
   collect =
     arguments: origin: modules:
     let
@@ -98,10 +98,9 @@ let
         known: module:
         let
           loaded = load arguments origin module;
-          imported = foldl' add known loaded.imports;
-          seen = loaded.key != null && elem loaded.key (map (other: other.key) imported);
+          seen = loaded.key != null && elem loaded.key (map (other: other.key) known);
         in
-        if seen then imported else imported ++ [ loaded ];
+        if seen then known else foldl' add known loaded.imports ++ [ loaded ];
     in
     foldl' add [ ] modules;
 

@@ -9,6 +9,7 @@ let
     isInt
     isList
     isString
+    length
     map
     ;
 
@@ -98,6 +99,12 @@ rec {
   package = type {
     description = "package";
     check = value: isAttrs value && value ? outPath;
+    merge =
+      path: defs:
+      if length defs == 1 then
+        (head defs).value
+      else
+        throw "The option `${show path}' is defined multiple times while it's expected to be unique.";
   };
   enum =
     allowed:

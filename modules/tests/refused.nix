@@ -1,5 +1,5 @@
 # What is refused when a configuration is evaluated: each changes one thing of the least appliance or control plane,
-# and `says` is part of the sentence that comes of it. .ci/modules tries them.
+# and `says` is part of the sentence that comes of it. .ci/modules and ../../checks.nix try them.
 let
   appliance = change: {
     imports = [
@@ -81,7 +81,7 @@ in
       imports = [ (appliance { activation.trialBoots = true; }) ];
       boot.loader.systemd-boot.enable = true;
       boot.initrd.systemd.enable = false;
-      boot.initrd.luks.devices.root = { };
+      boot.initrd.luks.devices.root.device = "/dev/sda2";
     };
     says = "a scripted initrd that asks for a passphrase waits for ever";
   };

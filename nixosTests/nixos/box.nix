@@ -27,17 +27,25 @@ let
     imports = [ (restarted name) ];
     system.activationScripts.slow = "sleep 4";
   };
-  offline = {
-    systemd.services.offline = {
-      wantedBy = [ "multi-user.target" ];
-      serviceConfig = {
-        Type = "oneshot";
-        RemainAfterExit = true;
-        ExecStart = "${lib.getExe' pkgs.iproute2 "ip"} address flush dev eth1";
-        ExecStop = "${lib.getExe' pkgs.iproute2 "ip"} address add 192.168.1.1/24 dev eth1";
+  offline =
+    let
+      ip = lib.getExe' pkgs.iproute2 "ip";
+      eth1 = config.networking.interfaces.eth1;
+      addresses = eth1.ipv4.addresses ++ eth1.ipv6.addresses;
+    in
+    {
+      systemd.services.offline = {
+        wantedBy = [ "multi-user.target" ];
+        serviceConfig = {
+          Type = "oneshot";
+          RemainAfterExit = true;
+          ExecStart = "${ip} address flush dev eth1";
+          ExecStop = map (
+            it: "${ip} address add ${it.address}/${toString it.prefixLength} dev eth1"
+          ) addresses;
+        };
       };
     };
-  };
 
   broken = {
     systemd.services.broken = {
@@ -72,6 +80,10 @@ let
     };
   };
 
+  # The disk is as large as what is put on it. What this takes is given back at the first boot: an activation wants
+  # 1 GiB free. In the image, zeros take no room.
+  room = pkgs.runCommandLocal "scenario-room" { } "truncate --size=2G $out";
+
   backup = pkgs.writeShellScript "backup" (builtins.readFile ../debian/image/etc/scenarios/backup);
 in
 {
@@ -82,6 +94,7 @@ in
       useBootLoader = true;
       useEFIBoot = true;
       emptyDiskImages = [ 64 ];
+      additionalPaths = [ room ];
     };
     boot.loader.systemd-boot.enable = true;
     networking.nftables.enable = true;
@@ -93,6 +106,24 @@ in
       pkgs.openssl
       pkgs.perl
     ];
+
+    # Found by its name, since a system that has its path keeps it from being deleted. What refers to it is the list
+    # of paths that the disk was made from.
+    systemd.services.scenario-room = {
+      wantedBy = [ "multi-user.target" ];
+      path = [ config.nix.package ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+      };
+      script = ''
+        for room in /nix/store/*-scenario-room; do
+          [ ! -e "$room" ] || nix-store --delete $(nix-store --query --referrers-closure "$room")
+        done
+      '';
+    };
+    # A path that cannot be had is asked of nobody.
+    nix.settings.substituters = lib.mkForce [ ];
 
     systemd.services.scenario = {
       wantedBy = [ "multi-user.target" ];

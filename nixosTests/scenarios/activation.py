@@ -14,13 +14,13 @@ FLAKE = """
   outputs = _: {
     nixosConfigurations.fails.config.system.build.toplevel = derivation {
       name = "nixos-system-fails";
-      system = "x86_64-linux";
+      system = "SYSTEM";
       builder = "/bin/sh";
       args = [ "-c" "echo the build was here >&2; exit 3" ];
     };
   };
 }
-"""
+""".replace("SYSTEM", f"{box.succeed('uname -m').strip()}-linux")
 
 
 def commit(folder, name, text):

@@ -4,6 +4,9 @@
 
 set_up()
 
+# The number of the system call.
+ADJTIMEX = {"x86_64": 159, "aarch64": 171}[box.succeed("uname -m").strip()]
+
 
 def plane_time():
     """What time it is at the control plane, in seconds."""
@@ -19,8 +22,8 @@ def set_clock(when):
     """Sets the box's clock, which from now on counts as synchronised: as a time service does it, by adjtimex(2)."""
     box.succeed(
         f"date --set='{when}'",
-        # Status, and both bounds of the error, to 0. It is 159 on x86-64.
-        "perl -e '$t = pack(\"Lx4q4lx200\", 0x1c, 0, 0, 0, 0, 0); syscall(159, $t) == 0 or die \"adjtimex: $!\"'",
+        # Status, and both bounds of the error, to 0.
+        f"perl -e '$t = pack(\"Lx4q4lx200\", 0x1c, 0, 0, 0, 0, 0); syscall({ADJTIMEX}, $t) == 0 or die \"adjtimex: $!\"'",
     )
 
 

@@ -45,7 +45,7 @@ wait_for("the first polls", lambda: polls() >= WARM, timeout=300)
 warm = memory()
 wait_for("a day of polls", lambda: polls() >= POLLS_A_DAY, timeout=1200)
 cold = memory()
-log(f"after {WARM} polls {warm}, after {polls()} {cold}")
+log.info(f"after {WARM} polls {warm}, after {polls()} {cold}")
 for unit, kib in cold.items():
     assert kib - warm[unit] <= GROWTH, f"{unit} grew from {warm[unit]} to {kib} KiB"
     assert kib < 50 * 1024, f"{unit} has {kib} KiB resident"

@@ -17,11 +17,10 @@ pub(super) const NAME: &str = "records";
 /// How old its archive may be, in hours.
 pub(super) const MAX_AGE_H: u32 = 48;
 
-const SCRIPT: &str = r#"#!/bin/sh
+/// What the script does, after the line that says where its programs are: where they are for who runs the demonstration.
+const SCRIPT: &str = r#"
 # Archives the folder `records` below $1, and says so in status.json once the archive is in place.
 set -eu
-PATH=/usr/bin:/bin:/run/current-system/sw/bin
-export PATH
 cd "$1"
 tar -cf archive.tar.new records
 mv archive.tar.new archive.tar
@@ -51,8 +50,9 @@ impl Job {
                 .map_err(|source| failed(&path, source))?;
         }
         let script = job.script();
-        files::create(&script, SCRIPT.as_bytes(), 0o755)
-            .map_err(|source| failed(&script, source))?;
+        let path = std::env::var("PATH").unwrap_or_default().replace('\'', r"'\''");
+        let text = format!("#!/bin/sh\nPATH='{path}'\nexport PATH\n{SCRIPT}");
+        files::create(&script, text.as_bytes(), 0o755).map_err(|source| failed(&script, source))?;
         spawn::run_well(&script, &[&job.folder.display().to_string()], &job.folder)?;
         Ok(job)
     }

@@ -11,7 +11,7 @@ use compliance_checks::patching;
 use compliance_protocol::digest::Digest;
 use serde_json::Value;
 
-use crate::site::{MACHINE_ID, Site, eventually};
+use crate::site::{MACHINE_ID, Site, eventually, skipped};
 
 /// What `capture` prints.
 fn capture(site: &Site) -> (String, Baseline) {
@@ -97,8 +97,8 @@ fn a_machine_that_nothing_tells_from_others_is_not_captured() {
     let site = Site::bare();
     fs::remove_file(site.path("machine-id")).unwrap();
     if Path::new("/run/current-system").exists() {
-        eprintln!("skipped: this machine is told from others by its NixOS system");
-        return;
+        let test = "a_machine_that_nothing_tells_from_others_is_not_captured";
+        return skipped(test, "its NixOS system tells it from others");
     }
     let output = site.run(&["capture"]);
     assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));

@@ -64,7 +64,7 @@ fn a_second_enrolment_is_refused_and_changes_nothing() {
 /// What `executor.toml` says of activations, with this in place of the helper.
 fn activation(helper: &str) -> String {
     let programs = ["systemctl", "systemd_run", "nix_store", "nix_env", "nix"];
-    let programs: Vec<_> = programs.iter().map(|name| format!("{name} = '/bin/true'\n")).collect();
+    let programs: Vec<_> = programs.iter().map(|name| format!("{name} = '/bin/sh'\n")).collect();
     format!(
         "[activation]\n{}helper = '{helper}'\nroots = '/var/lib/roots'\nboot = '/boot'\n\
          boot_loader = {{ type = 'grub', configuration = '/boot/grub/grub.cfg' }}\n\
@@ -385,7 +385,8 @@ fn sigterm_and_sigint_end_it_with_0_also_while_a_job_runs() {
 #[test]
 fn a_job_can_be_asked_to_end_although_the_executor_blocks_signals() {
     let mut site = Site::new();
-    let script = "#!/bin/sh\nexec grep SigBlk /proc/self/status > \"$(dirname \"$0\")/blocked\"\n";
+    let script = "#!/bin/sh\nwhile read -r line; do case $line in SigBlk:*) echo \"$line\" ;; esac; done \
+                  < /proc/self/status > \"${0%/*}/blocked\"\n";
     site.write("job/run", script.as_bytes());
     let form = site.issue();
     let _running = site.serve();

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use compliance_protocol::local::{Answer, MAX_FRAME, Request};
 
-use crate::site::{Courier, Site, run_fresh};
+use crate::site::{Courier, Site, run_fresh, skipped};
 
 /// Whether the executor ends the connection without an answer.
 fn is_closed(courier: &mut Courier) -> bool {
@@ -148,8 +148,10 @@ fn asked_by_another_user() {
 #[test]
 fn only_root_and_the_agents_user_are_answered() {
     if !nix::unistd::getuid().is_root() {
-        eprintln!("skipped: only root can be another user");
-        return;
+        return skipped(
+            "only_root_and_the_agents_user_are_answered",
+            "only root can be another user",
+        );
     }
     let (agent, stranger) = (65_533, 65_534);
     let site = Site::new();

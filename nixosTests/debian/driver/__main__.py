@@ -5,6 +5,8 @@ import functools
 import multiprocessing
 import signal
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,17 +47,21 @@ def machines(given: argparse.Namespace) -> Callable[..., Machine]:
     return functools.partial(make, made(kernel, provisioned, hosts))
 
 
-def run(script: Path, make: Callable[..., Machine], logs: Path, keep: bool) -> bool:
-    """Runs one scenario, in a process of its own, and prints what became of it."""
+def run(script: Path, make: Callable[..., Machine], given: argparse.Namespace) -> str:
+    """Runs one scenario, in a process of its own; prints what became of it, and gives that as one word."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    path = logs / f"{script.stem}.log"
-    log = scenario.Log(path)
-    holds = scenario.run(script, make, log, keep)
-    said = [f"{script.stem:<20} {log.seconds():5.0f} s  {'passed' if holds else 'failed'}"]
-    if not holds:
+    path = given.work / f"{script.stem}.log"
+    began = time.monotonic()
+    why = scenario.impossible(script, given.backend)
+    if why:
+        ended = "skipped"
+    else:
+        ended = "passed" if scenario.run(script, make, scenario.Log(path), given.keep) else "failed"
+    said = [f"{script.stem:<20} {time.monotonic() - began:5.0f} s  {ended}{why and f': {why}'}"]
+    if ended == "failed":
         said += [f"    {line}" for line in path.read_text().splitlines()[-TAIL:]]
     print("\n".join(said), flush=True)
-    return holds
+    return ended
 
 
 def main() -> int:
@@ -71,10 +77,10 @@ def main() -> int:
     )
     make = machines(given)
     with multiprocessing.Pool(AT_ONCE, maxtasksperchild=1) as pool:
-        one = functools.partial(run, make=make, logs=given.work, keep=given.keep)
-        passed = sum(pool.imap_unordered(one, scripts))
-    print(f"{passed} passed, {len(scripts) - passed} failed")
-    return 0 if passed == len(scripts) else 1
+        one = functools.partial(run, make=make, given=given)
+        ends = Counter(pool.imap_unordered(one, scripts))
+    print(", ".join(f"{ends[end]} {end}" for end in ("passed", "failed", "skipped")))
+    return 1 if ends["failed"] else 0
 
 
 if __name__ == "__main__":

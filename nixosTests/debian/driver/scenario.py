@@ -1,6 +1,7 @@
 """One scenario: its machines, what its script may name, and what becomes of it."""
 
 import contextlib
+import re
 import tempfile
 import time
 import traceback
@@ -22,32 +23,35 @@ def hosts() -> str:
 
 
 class Log:
-    """Lines with the seconds since the scenario began."""
+    """Lines with the seconds since the scenario began, by methods that the log of the NixOS test driver has too."""
 
     def __init__(self, path: Path) -> None:
-        self.file = open(path, "w", buffering=1)
-        self.began = time.monotonic()
+        self._file = open(path, "w", buffering=1)
+        self._began = time.monotonic()
 
-    def __call__(self, message: str) -> None:
-        print(f"[{self.seconds():7.2f}] {message}", file=self.file)
-
-    def seconds(self) -> float:
-        """How long the scenario has been running."""
-        return time.monotonic() - self.began
+    def info(self, message: str) -> None:
+        """Leaves a line."""
+        print(f"[{time.monotonic() - self._began:7.2f}] {message}", file=self._file)
 
     @contextlib.contextmanager
     def subtest(self, name: str) -> Iterator[None]:
         """A part of a scenario that has a name."""
-        self(f"subtest: {name}")
+        self.info(f"subtest: {name}")
         yield
-        self(f"subtest holds: {name}")
+        self.info(f"subtest holds: {name}")
+
+
+def impossible(script: Path, backend: str) -> str:
+    """Why machines of this backend cannot do a scenario, as it says in a line such as `# skipped on uml: why`."""
+    said = re.search(rf"^# skipped on {backend}: (.+)$", script.read_text(), re.MULTILINE)
+    return said[1] if said else ""
 
 
 def run(script: Path, make: Callable[..., Machine], log: Log, keep: bool) -> bool:
     """Runs a scenario on machines of its own, and says whether all holds."""
     folder = Path(tempfile.mkdtemp(prefix=f"{script.stem}."))
     hub = Hub()
-    machines = {name: make(name, number, folder / name, hub, log) for number, name in enumerate(NODES, 1)}
+    machines = {name: make(name, number, folder / name, hub, log.info) for number, name in enumerate(NODES, 1)}
 
     def start_all() -> None:
         for machine in machines.values():
@@ -65,7 +69,7 @@ def run(script: Path, make: Callable[..., Machine], log: Log, keep: bool) -> boo
                 # What commands wrote to stderr is on the console.
                 machine.log((machine.folder / "console.log").read_text(errors="replace")[-2000:])
                 machine.log(machine.execute("journalctl --no-pager --no-hostname -n 300", timeout=60)[1])
-        log(why)
+        log.info(why)
         return False
     finally:
         for machine in machines.values():

@@ -1,6 +1,6 @@
 # Systems as NixOS lays them out, as far as an activation can tell, without nixpkgs: programs and folders of units as
 # given, and a few lines of shell as switch-to-configuration. The other systems are the box's with one difference
-# each; ../../systems.nix makes the same of NixOS.
+# each; ../../nixos/box.nix makes the same of NixOS.
 {
   programs,
   box,
