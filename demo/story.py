@@ -1,6 +1,7 @@
 """Plays every scenario of a running demonstration: story.py COMPOSE…, as demo/test calls it."""
 
 import asyncio
+import http.client
 import http.cookiejar
 import json
 import os
@@ -8,9 +9,11 @@ import pathlib
 import re
 import shlex
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -155,11 +158,37 @@ def pending(site: str) -> int:
     return json.loads(told)["executor"]["status"]["pending_bundles"]
 
 
+def broker(name: str) -> str:
+    """A file that the control plane made for NATS and its carrier."""
+    return within("mcp", "cat", f"/var/lib/broker/{name}")
+
+
+def happened() -> list[tuple[str, str]]:
+    """The subject and the id of each event that the control plane has for a carrier, asked with the carrier's certificate."""
+    tls = ssl.create_default_context(cadata=broker("ca.pem"))
+    with tempfile.NamedTemporaryFile("w") as pem:
+        pem.write(broker("carrier.key") + broker("carrier.pem"))
+        pem.flush()
+        tls.load_cert_chain(pem.name)
+    connection = http.client.HTTPConnection("mcp", 8444, timeout=30)
+    connection.sock = tls.wrap_socket(socket.create_connection((CONTROL_PLANE, 8444), timeout=30), server_hostname="mcp")
+    events = []
+    while True:
+        connection.request("GET", f"/api/v1/events?after={events[-1]['event'] if events else 0}")
+        answer = connection.getresponse()
+        page = json.loads(answer.read())
+        assert answer.status == 200, page
+        if not page["events"]:
+            connection.close()
+            return [(f"compliance.{one['tenant']}.{one['site']}.{one['kind']}", one["message_id"]) for one in events]
+        events += page["events"]
+
+
 async def stored() -> list[tuple[str, str]]:
     """The subject and the id of each message in JetStream."""
-    tls = ssl.create_default_context(cadata=within("mcp", "cat", "/var/lib/broker/ca.pem"))
+    tls = ssl.create_default_context(cadata=broker("ca.pem"))
     server = run("docker", "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", run(*COMPOSE, "ps", "-q", "nats").strip())
-    token = within("mcp", "cat", "/var/lib/broker/token")
+    token = broker("token")
     client = await nats.connect(f"tls://{server.strip()}:4222", tls=tls, tls_hostname="nats", token=token)
     stream = client.jetstream()
     count = (await stream.stream_info("COMPLIANCE")).state.messages
@@ -170,22 +199,25 @@ async def stored() -> list[tuple[str, str]]:
 
 
 def each_event_once() -> None:
-    """JetStream holds each bundle's event, and each order's, exactly once."""
-    bundles = {(one["site"], one["sha256"]) for one in evidence()}
+    """JetStream holds every event of the control plane exactly once, and nothing else."""
+    bundles = {(f"compliance.acme.{one['site']}.evidence", one["sha256"]) for one in evidence()}
 
-    def all_there():
-        messages = asyncio.run(stored())
-        is_there = {(subject.split(".")[2], name) for subject, name in messages if subject.endswith(".evidence")}
-        return messages if bundles <= is_there else None
+    def carried():
+        before, messages = set(happened()), asyncio.run(stored())
+        return messages if before <= set(messages) else None
 
-    messages = wait_for("every event to be in JetStream", all_there)
+    messages = wait_for("every event to be in JetStream", carried)
+    assert bundles <= set(messages), f"of these bundles there was no event: {bundles - set(messages)}"
     twice = [message for message, count in Counter(messages).items() if count > 1]
     assert not twice, f"JetStream holds these more than once: {twice}"
+    # What came into being meanwhile is an event as well.
+    others = set(messages) - set(happened())
+    assert not others, f"JetStream holds what is no event: {others}"
     kinds = Counter(subject.split(".")[-1] for subject, _ in messages)
     assert all(kinds[kind] for kind in ("evidence", "alert", "order")), kinds
     tickets = run(*COMPOSE, "logs", "--no-color", "tickets")
     assert "connectivity_lost" in tickets, f"no ticket tells of the lost connection:\n{tickets}"
-    print(f"JetStream holds {len(bundles)} bundles' events, and {kinds}, each once", flush=True)
+    print(f"JetStream holds every event of the control plane, each once: {dict(kinds)}", flush=True)
 
 
 def proof() -> None:

@@ -72,7 +72,9 @@ pub(crate) fn script_of(name: &str) -> &'static str {
         "open-port" => include_str!("../site/hands/open-port"),
         "deafen-journal" => include_str!("../site/hands/deafen-journal"),
         "cut-network" => include_str!("../site/hands/cut-network"),
+        "mend-network" => include_str!("../site/hands/mend-network"),
         "break-dns" => include_str!("../site/hands/break-dns"),
+        "mend-dns" => include_str!("../site/hands/mend-dns"),
         _ => "",
     }
 }

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Router};
@@ -12,7 +13,7 @@ use compliance_protocol::evidence::{ActionRecord, Bundle};
 use compliance_protocol::gate::Gate;
 use serde::{Deserialize, Serialize};
 
-use crate::run::{self, Run, Runs, Step};
+use crate::run::{self, Playing, Run, Runs, Step};
 use crate::scenario::{self, Deed, SITE, Scenario, Who};
 
 /// Where the page is.
@@ -31,6 +32,7 @@ pub(crate) fn routes(runs: Runs) -> Router {
         .route(PATH, get(all))
         .route("/scenarios/{id}", post(start))
         .route("/scenarios/runs/{number}", get(one))
+        .route("/scenarios/runs/{number}/stop", post(stop))
         .route(
             "/scenarios.css",
             get(async || {
@@ -51,6 +53,7 @@ pub(crate) fn routes(runs: Runs) -> Router {
 struct AllPage {
     csrf: String,
     site: &'static str,
+    playing: Option<Playing>,
     groups: Vec<Group>,
 }
 
@@ -72,6 +75,7 @@ struct Last {
 
 /// How a run stands, by shape and text.
 struct Badge {
+    /// One of the console's symbols.
     shape: &'static str,
     text: &'static str,
     class: &'static str,
@@ -79,20 +83,31 @@ struct Badge {
 }
 
 async fn all(State(runs): State<Runs>, viewer: Viewer) -> Result<Response, Failure> {
+    let page = all_page(runs.playing(), |scenario| runs.newest_of(scenario), viewer.csrf());
+    show(&viewer, "Scenarios", &page)
+}
+
+fn all_page(
+    playing: Option<Playing>,
+    newest_of: impl Fn(&Scenario) -> Option<Run>,
+    csrf: &str,
+) -> AllPage {
     let card = |scenario: &'static Scenario| Card {
         scenario,
-        spans: if matches!(scenario.deed, Deed::HandFor(_)) { &SPANS } else { &[] },
-        last: runs
-            .newest_of(scenario)
-            .map(|run| Last { number: run.number, badge: badge(&run.state) }),
+        spans: if lasts(scenario) { &SPANS } else { &[] },
+        last: newest_of(scenario).map(|run| Last { number: run.number, badge: badge(&run.state) }),
     };
     let group = |who: Who| Group {
         heading: who.heading(),
         scenarios: scenario::ALL.iter().filter(|one| one.who == who).map(card).collect(),
     };
     let groups = Who::ALL.map(group).into_iter().collect();
-    let page = AllPage { csrf: viewer.csrf().to_owned(), site: SITE, groups };
-    show(&viewer, "Scenarios", &page)
+    AllPage { csrf: csrf.to_owned(), site: SITE, playing, groups }
+}
+
+/// Whether it breaks something for a while.
+fn lasts(scenario: &Scenario) -> bool {
+    matches!(scenario.deed, Deed::HandFor { .. })
 }
 
 #[derive(Deserialize)]
@@ -103,6 +118,7 @@ struct Chosen {
 async fn start(
     State(runs): State<Runs>,
     Path(id): Path<String>,
+    viewer: Viewer,
     Form(chosen): Form<Chosen>,
 ) -> Result<Response, Failure> {
     let scenario =
@@ -111,8 +127,32 @@ async fn start(
     if !SPANS.iter().any(|(span, _)| *span == seconds) {
         return Err(Problem::bad_request("Choose one of the spans that the page offers.").into());
     }
-    let number = runs.start(scenario, seconds)?;
-    Ok(Redirect::to(&format!("/scenarios/runs/{number}")).into_response())
+    match runs.start(scenario, lasts(scenario).then_some(seconds)) {
+        Ok(number) => Ok(to_run(number)),
+        Err(run) => {
+            let page = show(&viewer, "One plays at a time", &PlayingPage { run })?;
+            Ok((StatusCode::CONFLICT, page).into_response())
+        }
+    }
+}
+
+/// The answer to a start while another run plays.
+#[derive(Template)]
+#[template(path = "playing.html")]
+struct PlayingPage {
+    run: Playing,
+}
+
+async fn stop(State(runs): State<Runs>, Path(number): Path<usize>) -> Result<Response, Failure> {
+    if runs.stop(number) { Ok(to_run(number)) } else { Err(no_such_run()) }
+}
+
+fn to_run(number: usize) -> Response {
+    Redirect::to(&format!("/scenarios/runs/{number}")).into_response()
+}
+
+fn no_such_run() -> Failure {
+    Problem::not_found("There is no such run; a restart forgets them.").into()
 }
 
 #[derive(Template)]
@@ -120,6 +160,9 @@ async fn start(
 struct RunPage {
     run: Run,
     badge: Badge,
+    plays: bool,
+    /// For how long something is broken.
+    span: Option<&'static str>,
     why: Option<String>,
     steps: Vec<Shown>,
     site: &'static str,
@@ -154,9 +197,12 @@ async fn one(
     Path(number): Path<usize>,
     viewer: Viewer,
 ) -> Result<Response, Failure> {
-    let run = runs
-        .get(number)
-        .ok_or_else(|| Problem::not_found("There is no such run; a restart forgets them."))?;
+    let run = runs.get(number).ok_or_else(no_such_run)?;
+    let title = run.scenario.title;
+    show(&viewer, title, &run_page(run, viewer.csrf()))
+}
+
+fn run_page(run: Run, csrf: &str) -> RunPage {
     let why = match &run.state {
         run::State::Otherwise(why) => Some(why.clone()),
         _ => None,
@@ -165,17 +211,19 @@ async fn one(
         Step::Evidence { row, bundle } => Some(Proof { link: link(row), stem: bundle.file_stem() }),
         Step::Done { .. } => None,
     });
-    let page = RunPage {
+    let plays = run.state == run::State::Playing;
+    let span = |seconds| SPANS.iter().find(|(span, _)| *span == seconds).map(|(_, text)| *text);
+    RunPage {
         badge: badge(&run.state),
+        plays,
+        span: run.seconds.and_then(span),
         why,
         steps: run.steps.iter().map(shown).collect(),
         site: SITE,
-        proof: last.filter(|_| run.state != run::State::Playing),
-        csrf: viewer.csrf().to_owned(),
+        proof: last.filter(|_| !plays),
+        csrf: csrf.to_owned(),
         run,
-    };
-    let title = page.run.scenario.title;
-    show(&viewer, title, &page)
+    }
 }
 
 fn shown(step: &Step) -> Shown {
@@ -221,13 +269,16 @@ fn link(row: &EvidenceRow) -> String {
 fn badge(state: &run::State) -> Badge {
     match state {
         run::State::Playing => {
-            Badge { shape: "◌", text: "playing", class: "unsure", code: "playing" }
+            Badge { shape: "deferred", text: "playing", class: "unsure", code: "playing" }
         }
         run::State::AsExpected => {
-            Badge { shape: "●", text: "as expected", class: "good", code: "as-expected" }
+            Badge { shape: "good", text: "as expected", class: "good", code: "as-expected" }
         }
         run::State::Otherwise(_) => {
-            Badge { shape: "▲", text: "not as expected", class: "bad", code: "otherwise" }
+            Badge { shape: "failed", text: "not as expected", class: "bad", code: "otherwise" }
+        }
+        run::State::Stopped => {
+            Badge { shape: "none", text: "stopped", class: "quiet", code: "stopped" }
         }
     }
 }
@@ -238,4 +289,66 @@ fn show(viewer: &Viewer, title: &str, page: &impl Template) -> Result<Response, 
         Problem::unavailable("the page could not be rendered")
     })?;
     Ok(viewer.show(Page::new(title, html).style("/scenarios.css").script("/scenarios.js")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// A run of `id` that stands so, and of which nothing came.
+    fn run(id: &str, seconds: Option<u32>, state: run::State) -> Run {
+        let scenario = scenario::called(id).unwrap();
+        let stop = seconds.map(|_| Arc::new(Notify::new()));
+        Run { number: 7, scenario, seconds, state, steps: Vec::new(), site: None, stop }
+    }
+
+    fn html(run: Run) -> String {
+        run_page(run, "token").render().unwrap()
+    }
+
+    #[test]
+    fn while_one_plays_no_other_can_be_started_and_the_page_leads_to_it() {
+        let plays = Playing { number: 7, title: "Stop a service" };
+        let page = |playing| all_page(playing, |_| None, "token").render().unwrap();
+        let during = page(Some(plays));
+        assert_eq!(during.matches("<button disabled>").count(), scenario::ALL.len());
+        assert_eq!(during.matches("<select name=\"seconds\" disabled>").count(), 2);
+        assert!(during.contains("<a href=\"/scenarios/runs/7\">watch it</a>"));
+        let refused = PlayingPage { run: plays }.render().unwrap();
+        assert!(refused.contains("<a href=\"/scenarios/runs/7\">Watch it</a>"));
+        let after = page(None);
+        assert!(!after.contains("disabled") && !after.contains("is playing"));
+    }
+
+    #[test]
+    fn a_run_that_ended_without_evidence_is_over_and_can_be_had_again() {
+        let ended = html(run("forged", None, run::State::Otherwise("nothing came".to_owned())));
+        assert!(ended.contains("Nothing.") && !ended.contains("Nothing yet."));
+        assert!(
+            ended.contains("action=\"/scenarios/forged\"") && ended.contains(">Again</button>")
+        );
+        assert!(ended.contains("nothing came") && !ended.contains("name=\"seconds\""));
+    }
+
+    #[test]
+    fn again_takes_as_long_as_before() {
+        let again = html(run("network", Some(20), run::State::AsExpected));
+        assert!(again.contains("<input type=\"hidden\" name=\"seconds\" value=\"20\">"));
+        assert!(again.contains(">Again, for twenty seconds</button>"));
+    }
+
+    #[test]
+    fn what_lasts_can_be_stopped_once_while_it_plays() {
+        let stop = "action=\"/scenarios/runs/7/stop\"";
+        let playing = run("network", Some(300), run::State::Playing);
+        assert!(html(playing.clone()).contains(stop));
+        assert!(!html(Run { stop: None, ..playing.clone() }).contains(stop));
+        assert!(!html(Run { state: run::State::Stopped, ..playing }).contains(stop));
+        let short = html(run("forged", None, run::State::Playing));
+        assert!(!short.contains(stop) && short.contains("Nothing yet."));
+    }
 }

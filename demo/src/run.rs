@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use compliance_mcp::app::App;
-use compliance_mcp::problem::Problem;
 use compliance_mcp::store::EvidenceRow;
 use compliance_protocol::evidence::Bundle;
 use compliance_protocol::status::Status;
 use compliance_protocol::time::Timestamp;
+use tokio::sync::Notify;
 
 use crate::operator::Operator;
 use crate::scenario::Scenario;
@@ -37,12 +37,25 @@ pub(crate) struct Run {
     pub(crate) number: usize,
     /// Which one.
     pub(crate) scenario: &'static Scenario,
+    /// For how many seconds something is broken, if that was to be chosen.
+    pub(crate) seconds: Option<u32>,
     /// How it stands.
     pub(crate) state: State,
     /// What happened, in order.
     pub(crate) steps: Vec<Step>,
     /// What the site last said of itself.
     pub(crate) site: Option<Box<Status>>,
+    /// Has it end before its time, if that is possible and was not asked yet.
+    pub(crate) stop: Option<Arc<Notify>>,
+}
+
+/// The run that plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Playing {
+    /// Its number.
+    pub(crate) number: usize,
+    /// Its scenario's title.
+    pub(crate) title: &'static str,
 }
 
 /// How a run stands.
@@ -54,6 +67,8 @@ pub(crate) enum State {
     AsExpected,
     /// Something else came, or nothing; why, in one sentence.
     Otherwise(String),
+    /// The viewer did not wait for its end.
+    Stopped,
 }
 
 /// Something that happened.
@@ -83,28 +98,48 @@ impl Runs {
         Self(Arc::new(Inner { app, operator, sites, runs: Mutex::default() }))
     }
 
-    /// Starts a scenario and gives its number; one at a time, so that what comes is its own.
+    /// Starts a scenario and gives its number; one at a time, so that what comes is its own. What lasts takes
+    /// `seconds`, and can be stopped.
     pub(crate) fn start(
         &self,
         scenario: &'static Scenario,
-        seconds: u32,
-    ) -> Result<usize, Problem> {
+        seconds: Option<u32>,
+    ) -> Result<usize, Playing> {
         let mut runs = self.runs();
-        if let Some(playing) = runs.iter().find(|run| run.state == State::Playing) {
-            let detail = format!(
-                "“{}” is playing; start another one when it has ended.",
-                playing.scenario.title
-            );
-            return Err(Problem::conflict("playing", detail));
+        if let Some(playing) = playing(&runs) {
+            return Err(playing);
         }
         let number = runs.last().map_or(1, |last| last.number + 1);
         let kept = runs.len().saturating_sub(MOST - 1);
         runs.drain(..kept);
-        let (state, steps) = (State::Playing, Vec::new());
-        runs.push(Run { number, scenario, state, steps, site: None });
+        let stop = Arc::new(Notify::new());
+        runs.push(Run {
+            number,
+            scenario,
+            seconds,
+            state: State::Playing,
+            steps: Vec::new(),
+            site: None,
+            stop: seconds.map(|_| Arc::clone(&stop)),
+        });
         drop(runs);
-        tokio::spawn(play::play(self.clone(), number, scenario, seconds));
+        tokio::spawn(play::play(self.clone(), number, scenario, seconds, stop));
         Ok(number)
+    }
+
+    /// Has the run of that number end before its time, if it can; gives false if there is none.
+    pub(crate) fn stop(&self, number: usize) -> bool {
+        let mut runs = self.runs();
+        let Some(run) = runs.iter_mut().find(|run| run.number == number) else { return false };
+        if let Some(stop) = run.stop.take() {
+            stop.notify_one();
+        }
+        true
+    }
+
+    /// The run that plays.
+    pub(crate) fn playing(&self) -> Option<Playing> {
+        playing(&self.runs())
     }
 
     /// The run of that number.
@@ -126,4 +161,9 @@ impl Runs {
     fn runs(&self) -> MutexGuard<'_, Vec<Run>> {
         self.0.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn playing(runs: &[Run]) -> Option<Playing> {
+    let run = runs.iter().find(|run| run.state == State::Playing)?;
+    Some(Playing { number: run.number, title: run.scenario.title })
 }

@@ -55,8 +55,13 @@ impl Who {
 pub(crate) enum Deed {
     /// A hand at the site does it.
     Hand(&'static str),
-    /// The same, for as many seconds as the viewer chose.
-    HandFor(&'static str),
+    /// The same, for as many seconds as the viewer chose, or until the hand `undo` ends it before its time.
+    HandFor {
+        /// Breaks it, and mends it after its time.
+        hand: &'static str,
+        /// Mends it now.
+        undo: &'static str,
+    },
     /// A forged order is handed out.
     Forge,
     /// An order is handed out after its time.
@@ -148,7 +153,7 @@ pub(crate) static ALL: [Scenario; 14] = [
         title: "Cut the control plane off",
         story: "The site's cable is pulled. Checks and healing go on, evidence queues on the appliance; when the cable is back all of it arrives, once, and nothing is missing.",
         who: Who::Clinic,
-        deed: Deed::HandFor("cut-network"),
+        deed: Deed::HandFor { hand: "cut-network", undo: "mend-network" },
         expected: &[
             told(&[(Outcome::Alert, "connectivity_lost")]),
             told(&[(Outcome::Alert, "connectivity_restored")]),
@@ -160,7 +165,7 @@ pub(crate) static ALL: [Scenario; 14] = [
         title: "Break name resolution",
         story: "The clinic's resolver stops, and the agent has to ask it anew. It reaches nobody, lives on, and says so once names resolve again.",
         who: Who::Clinic,
-        deed: Deed::HandFor("break-dns"),
+        deed: Deed::HandFor { hand: "break-dns", undo: "mend-dns" },
         expected: &[
             told(&[(Outcome::Alert, "connectivity_lost")]),
             told(&[(Outcome::Alert, "connectivity_restored")]),
@@ -257,8 +262,14 @@ mod tests {
     fn every_hand_has_its_script() {
         let hands = Path::new(env!("CARGO_MANIFEST_DIR")).join("site/hands");
         for scenario in &ALL {
-            if let Deed::Hand(name) | Deed::HandFor(name) = scenario.deed {
-                assert!(hands.join(name).is_file(), "{name}");
+            let named = match scenario.deed {
+                Deed::Hand(name) => vec![name],
+                Deed::HandFor { hand, undo } => vec![hand, undo],
+                _ => Vec::new(),
+            };
+            for name in named {
+                let script = std::fs::read_to_string(hands.join(name)).unwrap();
+                assert_eq!(crate::hand::script_of(name), script, "{name}");
             }
         }
     }

@@ -1,27 +1,31 @@
-// Shows a run anew each second while it plays; without this a reload does.
+// Shows a run, or all scenarios, anew each second while one plays; without this a reload does.
 "use strict";
 (() => {
   const SECOND = 1000;
-  const playing = () => document.querySelector(".run[data-state=playing]");
+  const whole = (page) => page.querySelector(".run, .scenarios");
   // What somebody has opened stays open, and what has the focus keeps it: steps are only added.
   const put = (next, here) => {
     const before = here.querySelectorAll("details");
     next.querySelectorAll("details").forEach((e, n) => { e.open = before[n]?.open ?? false; });
-    if (next.innerHTML === here.innerHTML) return;
-    const focus = (run) => [...run.querySelectorAll("summary, a")];
-    const at = focus(here).indexOf(document.activeElement);
+    if (next.outerHTML === here.outerHTML) return;
+    const links = (part) => [...part.querySelectorAll("summary, a")];
+    const stop = (part) => part.querySelector("form[action$='/stop'] button");
+    const at = links(here).indexOf(document.activeElement);
+    const isStop = stop(here) === document.activeElement;
     here.replaceWith(document.adoptNode(next));
-    focus(next)[at]?.focus({ preventScroll: true });
+    (isStop ? stop(next) : links(next)[at])?.focus({ preventScroll: true });
+    if (next.dataset.state === here.dataset.state) return;
+    document.getElementById("news").textContent = next.querySelector("h1 + .mark")?.textContent ?? "It has ended";
   };
   const show = async () => {
-    const here = playing();
-    if (!here) return;
+    const here = whole(document);
+    if (here?.dataset.state !== "playing") return;
     try {
       const answer = await fetch(location.pathname, { credentials: "same-origin" });
       // The session has ended, or the run was forgotten: the page that says so.
       if (!answer.ok && answer.status < 500) return location.reload();
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      const next = page.querySelector(".run");
+      const next = whole(page);
       if (next) put(next, here);
     } catch {
       // The server is away for a moment; the next look tells.

@@ -1,5 +1,6 @@
 //! Plays one scenario: does it, and watches the evidence until all that is expected has come and has its receipt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use compliance_mcp::problem::Problem;
@@ -9,6 +10,7 @@ use compliance_protocol::name::{NarHash, NotAName, Site, StorePath};
 use compliance_protocol::order::{Action, When};
 use compliance_protocol::status::Status;
 use serde::Deserialize;
+use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::{Runs, State, Step};
@@ -49,20 +51,23 @@ enum PlayError {
     Unreadable,
 }
 
-/// Plays it to its end, and notes that.
-pub(super) async fn play(runs: Runs, number: usize, scenario: &'static Scenario, seconds: u32) {
-    let longest = match scenario.deed {
-        Deed::HandFor(_) => scenario.limit_s + u64::from(seconds),
-        _ => scenario.limit_s,
-    };
+/// Plays it to its end, or until it is to `stop`, and notes that.
+pub(super) async fn play(
+    runs: Runs,
+    number: usize,
+    scenario: &'static Scenario,
+    seconds: Option<u32>,
+    stop: Arc<Notify>,
+) {
+    let longest = scenario.limit_s + u64::from(seconds.unwrap_or(0));
     let limit = Duration::from_secs(longest);
     let state = match Player::new(runs.clone(), number).await {
         Ok(mut player) => {
-            let ended = timeout(limit, player.play(scenario, seconds)).await;
+            let ended = timeout(limit, player.play(scenario, seconds, &stop)).await;
             // Also when it did not go well: an order that is left would be in the way of the next scenario.
             player.tidy_up().await;
             match ended {
-                Ok(Ok(())) => State::AsExpected,
+                Ok(Ok(state)) => state,
                 Ok(Err(error)) => State::Otherwise(error.to_string()),
                 Err(_) => {
                     State::Otherwise(format!("what is expected did not come within {longest} s"))
@@ -99,20 +104,32 @@ impl Player {
         Ok(player)
     }
 
-    async fn play(&mut self, scenario: &Scenario, seconds: u32) -> Result<(), PlayError> {
+    async fn play(
+        &mut self,
+        scenario: &Scenario,
+        seconds: Option<u32>,
+        stop: &Notify,
+    ) -> Result<State, PlayError> {
+        // What is done by halves could not be put back, so that is not stopped.
         self.act(scenario.deed, seconds).await?;
-        for expected in scenario.expected {
-            self.await_evidence(expected).await?;
+        let state = tokio::select! {
+            came = self.await_all(scenario.expected) => came.map(|()| State::AsExpected)?,
+            () = stop.notified() => State::Stopped,
+        };
+        self.runs.change(self.number, |run| run.stop = None);
+        if state == State::Stopped {
+            self.put_back(scenario.deed).await?;
         }
         self.tidy_up().await;
-        self.await_receipts().await
+        self.await_receipts().await?;
+        Ok(state)
     }
 
-    async fn act(&mut self, deed: Deed, seconds: u32) -> Result<(), PlayError> {
+    async fn act(&mut self, deed: Deed, seconds: Option<u32>) -> Result<(), PlayError> {
         let (app, operator) = (self.runs.0.app.clone(), self.runs.0.operator.clone());
         match deed {
             Deed::Hand(name) => self.hand(name, None).await?,
-            Deed::HandFor(name) => self.hand(name, Some(seconds)).await?,
+            Deed::HandFor { hand, .. } => self.hand(hand, seconds).await?,
             Deed::Forge => {
                 self.left = Some(hostile::forge(&app, &operator, &self.site).await?);
                 self.note("A forged order lies in the feed of the site");
@@ -145,6 +162,17 @@ impl Player {
                 self.left = Some(self.update(&systems, name).await?);
             }
         }
+        Ok(())
+    }
+
+    /// Ends before its time what lasts, so that the next scenario finds the site in touch.
+    async fn put_back(&mut self, deed: Deed) -> Result<(), PlayError> {
+        let Deed::HandFor { undo, .. } = deed else { return Ok(()) };
+        self.note("The viewer stops it");
+        self.hand(undo, None).await?;
+        let now = self.runs.0.app.now();
+        self.await_site(|status| status.last_head_at.is_some_and(|heard| heard > now)).await?;
+        self.note("The site hears of the control plane again");
         Ok(())
     }
 
@@ -193,6 +221,13 @@ impl Player {
         }
     }
 
+    async fn await_all(&mut self, expected: &[Expected]) -> Result<(), PlayError> {
+        for one in expected {
+            self.await_evidence(one).await?;
+        }
+        Ok(())
+    }
+
     async fn await_evidence(&mut self, expected: &Expected) -> Result<(), PlayError> {
         let is_it = |bundle: &Bundle| {
             let ends = expected.ends.iter();
@@ -212,11 +247,17 @@ impl Player {
 
     /// Until nothing at the site waits for its receipt.
     async fn await_receipts(&mut self) -> Result<(), PlayError> {
+        self.await_site(|status| status.pending_bundles == 0).await?;
+        self.note("Every bundle has its receipt, and the site has verified it");
+        Ok(())
+    }
+
+    /// Until the site says so of itself.
+    async fn await_site(&mut self, is_so: impl Fn(&Status) -> bool) -> Result<(), PlayError> {
         loop {
             self.look().await?;
             let site = self.runs.get(self.number).and_then(|run| run.site);
-            if site.is_some_and(|status| status.pending_bundles == 0) {
-                self.note("Every bundle has its receipt, and the site has verified it");
+            if site.is_some_and(|status| is_so(&status)) {
                 return Ok(());
             }
         }
