@@ -25,7 +25,10 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
-    /// A file cannot be written; a file that exists is never overwritten.
+    /// A new file is there already.
+    #[error("{0} is there already and is not overwritten: move it away, or choose another place")]
+    Exists(PathBuf),
+    /// A file cannot be written.
     #[error("cannot write {path}: {source}")]
     Write {
         /// The file.

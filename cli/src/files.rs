@@ -61,8 +61,10 @@ pub fn trust(path: &Path) -> Result<Verified<Trust>, Error> {
 
 /// Writes a new file; one that exists is an error.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-    files::create(path, bytes, mode)
-        .map_err(|source| Error::Write { path: path.to_owned(), source })
+    files::create(path, bytes, mode).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+        _ => Error::Write { path: path.to_owned(), source },
+    })
 }
 
 /// Replaces a file.

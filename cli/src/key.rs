@@ -106,8 +106,7 @@ pub fn generate(role: Role, out: &Path, name: &str, seed: &[u8; 32]) -> Result<K
     // Both names are looked at before either is written: a new half beside an old one is no pair.
     for path in [&private_file, &public_file] {
         if path.symlink_metadata().is_ok() {
-            let source = std::io::ErrorKind::AlreadyExists.into();
-            return Err(Error::Write { path: path.clone(), source });
+            return Err(Error::Exists(path.clone()));
         }
     }
     files::create(&public_file, public_pem.as_bytes(), files::PUBLIC)?;

@@ -357,7 +357,7 @@ mod tests {
     fn nothing_is_overwritten_and_nothing_is_written_that_no_appliance_would_take() {
         let dir = workplace();
         add(&args(dir.path(), &[]), now()).unwrap();
-        assert!(matches!(add(&args(dir.path(), &[]), now()), Err(Error::Write { .. })));
+        assert!(matches!(add(&args(dir.path(), &[]), now()), Err(Error::Exists(_))));
 
         let dir = workplace();
         let other = generate(Role::Root, dir.path(), "root2", &[7; 32]).unwrap();
