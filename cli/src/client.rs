@@ -100,9 +100,9 @@ fn certify(
         authority: path("ca.pem"),
     };
     files::directory(&issuing.out)?;
-    files::create(&certified.key, issued.key_pem.as_bytes(), 0o600)?;
-    files::create(&certified.certificate, issued.cert_pem.as_bytes(), 0o644)?;
-    files::replace(&certified.authority, authority.cert_pem().as_bytes(), 0o644)?;
+    files::create(&certified.key, issued.key_pem.as_bytes(), files::PRIVATE)?;
+    files::create(&certified.certificate, issued.cert_pem.as_bytes(), files::PUBLIC)?;
+    files::replace(&certified.authority, authority.cert_pem().as_bytes(), files::PUBLIC)?;
     Ok(certified)
 }
 

@@ -3,7 +3,7 @@
 use async_nats::Subject;
 use compliance_protocol::digest::Digest;
 use compliance_protocol::name::{Site, Tenant};
-use compliance_protocol::time::Span;
+use compliance_protocol::time::{Span, Timestamp};
 use compliance_protocol::wire::Problem;
 use compliance_transport::{
     Body, Client, Error, Identity, IdentityError, Limits, Method, Response,
@@ -79,9 +79,9 @@ impl ControlPlane {
         Ok(Self { client, identity: identity()?, mcp: config.mcp.clone() })
     }
 
-    /// Whether the certificate, as it was read, has ended or ends within 30 days.
+    /// Whether the certificate, as it was read, is good and ends within 30 days.
     pub fn certificate_ends_soon(&self) -> bool {
-        self.identity.would_be_taken(compliance_clock::wall().plus(ENDS_SOON)).is_err()
+        ends_soon(&self.identity, compliance_clock::wall())
     }
 
     /// The events after the last that was acknowledged; none when nothing happened for a while.
@@ -112,6 +112,12 @@ impl ControlPlane {
         let detail = problem.map_or_else(|_| answer.status.to_string(), |problem| problem.detail);
         Err(ControlPlaneError::Refused { path: path.to_owned(), detail })
     }
+}
+
+/// Only what is good ends: of what is not, the control plane's refusal tells.
+fn ends_soon(identity: &Identity, now: Timestamp) -> bool {
+    let is_good = |at| identity.would_be_taken(at).is_ok();
+    is_good(now) && !is_good(now.plus(ENDS_SOON))
 }
 
 #[derive(Deserialize)]
@@ -157,7 +163,30 @@ fn message(event: &RawValue) -> Result<Message, serde_json::Error> {
 
 #[cfg(test)]
 mod tests {
+    use compliance_pki::{Authority, CARRIER_LIFE};
+
     use super::*;
+
+    #[test]
+    fn a_certificate_ends_soon_in_its_last_month_and_neither_before_nor_after() {
+        let (tenant, name) = ("acme".parse().unwrap(), "nats".parse().unwrap());
+        let made = Timestamp::from_millis(1_795_167_671_000);
+        let authority = |serial| Authority::generate(&tenant, [serial; 16], made).unwrap();
+        let (ours, other) = (authority(1), authority(2));
+        let issued = ours.issue_carrier(&tenant, &name, [3; 16], made).unwrap();
+        let identity = |authority: &Authority| {
+            let pem = authority.cert_pem().as_bytes();
+            Identity::from_pem(pem, issued.cert_pem.as_bytes(), issued.key_pem.as_bytes()).unwrap()
+        };
+        let before_the_end = |days: i64| {
+            let left = Span::from_hours(days * 24);
+            made.plus(Span::from_millis(CARRIER_LIFE.as_millis() - left.as_millis()))
+        };
+        for (days, soon) in [(300, false), (31, false), (29, true), (1, true), (-1, false)] {
+            assert_eq!(ends_soon(&identity(&ours), before_the_end(days)), soon, "{days}");
+        }
+        assert!(!ends_soon(&identity(&other), before_the_end(29)), "it is none of theirs");
+    }
 
     fn answer(kind: &str, site: &str) -> String {
         let id = Digest::of(b"x");

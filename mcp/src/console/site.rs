@@ -186,9 +186,7 @@ fn assemble(layout: Layout, known: Known, question: timeline::Question, now: Tim
         epoch: known.site.epoch,
         newest: known.newest.as_ref().map(|stored| newest(stored, known.silent, now)),
         waiting: waiting::why(&known, now),
-        queue: known
-            .pending
-            .map(|Pending { bundles, at }| Queue { bundles, told: view::when(at, now) }),
+        queue: queue(known.pending, known.silent, now),
         maintenance: known.summary.as_ref().map(|summary| maintenance::of(summary, now)),
         cards: cards::all(&known, now),
         timeline: timeline::assemble(question, known.evidence, &known.cells, now),
@@ -224,6 +222,12 @@ fn newest(stored: &Stored, silent: bool, now: Timestamp) -> Newest {
     }
 }
 
+/// What waits there; not what an appliance once said of which nothing was heard since: more may wait by now.
+fn queue(pending: Option<Pending>, silent: bool, now: Timestamp) -> Option<Queue> {
+    let Pending { bundles, at } = pending.filter(|_| !silent)?;
+    Some(Queue { bundles, told: view::when(at, now) })
+}
+
 fn clock(clock: &ClockEvidence, is_news: bool) -> (Mark, String) {
     let source = match clock.source {
         ClockSource::Kernel => "the kernel's clock",
@@ -243,4 +247,17 @@ fn clock(clock: &ClockEvidence, is_news: bool) -> (Mark, String) {
 fn link(row: &EvidenceRow) -> Link {
     let EvidenceRow { site, ledger_id, sequence, .. } = row;
     Link { path: format!("/sites/{site}/evidence/{ledger_id}/{sequence}"), sequence: *sequence }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_silent_appliance_said_last_of_its_queue_is_not_shown_as_what_waits() {
+        let at = Timestamp::from_millis(1_795_167_671_000);
+        let pending = Some(Pending { bundles: 0, at });
+        assert_eq!(queue(pending, false, at).map(|queue| queue.bundles), Some(0));
+        assert!(queue(pending, true, at).is_none() && queue(None, false, at).is_none());
+    }
 }

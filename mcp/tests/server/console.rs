@@ -223,8 +223,8 @@ async fn a_site_shows_what_waits_there_and_when_maintenance_is_as_it_said_itself
     for (window, says) in [
         (json!({ "opens": future }), "opens <time"),
         (json!({ "closes": future }), "open, closes <time"),
-        (json!({ "opens": past }), "open since <time"),
-        (json!({ "closes": past }), "closed <time"),
+        (json!({ "opens": past }), "was to open <time"),
+        (json!({ "closes": past }), "was to close <time"),
         (json!({ "opens": null }), "this site has no maintenance window<small>"),
         (json!(null), "not known<small>"),
         (json!({ "opens": "<b>" }), "not known<small>"),

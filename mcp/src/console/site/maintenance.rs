@@ -15,15 +15,15 @@ pub(super) struct Maintenance {
     pub(super) told: When,
 }
 
-/// What `summary` says, seen from `now`: a window that was to open or to close since then has.
+/// What `summary` says, seen from `now`. Of what was to happen since then nobody has told that it did, nor what followed.
 pub(super) fn of(summary: &Stored, now: Timestamp) -> Maintenance {
     let window = summary.bundle.post.get("window");
     let at = |name| -> Option<Timestamp> { window?.get(name)?.as_str()?.parse().ok() };
     let (says, at) = match (at("opens"), at("closes")) {
         (_, Some(closes)) if closes > now => ("open, closes", Some(closes)),
-        (_, Some(closes)) => ("closed", Some(closes)),
+        (_, Some(closes)) => ("was to close", Some(closes)),
         (Some(opens), _) if opens > now => ("opens", Some(opens)),
-        (Some(opens), _) => ("open since", Some(opens)),
+        (Some(opens), _) => ("was to open", Some(opens)),
         _ if window.and_then(|window| window.get("opens")) == Some(&Value::Null) => {
             ("this site has no maintenance window", None)
         }
