@@ -158,7 +158,7 @@ async fn asked_to_stop_during_a_poll_it_delivers_the_answer_and_ends_well() {
             seen.recv_timeout(support::DEADLINE).map(|()| seen)
         });
         let _seen = seen.await.unwrap().expect("a poll arrives");
-        agent.signal(signal);
+        let agent = agent.asked_to_stop(signal).await;
         release.send(()).unwrap();
         let (status, log) = agent.ended().await;
         assert_eq!(status.code(), Some(0), "{log}");

@@ -1,5 +1,6 @@
 //! The agent's own binary, with a folder of its own, an executor and a control plane that are played.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -140,7 +141,24 @@ impl Agent {
         kill(Pid::from_raw(self.id().try_into().unwrap()), signal).unwrap();
     }
 
-    /// How it ended, and its log.
+    /// Signals it, and waits until it says that it was asked to stop: what comes after that comes after the signal.
+    pub async fn asked_to_stop(mut self, signal: Signal) -> Self {
+        self.signal(signal);
+        let mut child = self.0.take().unwrap();
+        let heard = tokio::task::spawn_blocking(move || {
+            let (mut log, mut byte) = (Vec::new(), [0]);
+            while !log.ends_with(b"asked to stop") {
+                child.stderr.as_mut().unwrap().read_exact(&mut byte).unwrap();
+                log.push(byte[0]);
+            }
+            child
+        });
+        let heard = tokio::time::timeout(DEADLINE, heard).await.expect("it says so in time");
+        self.0 = Some(heard.unwrap());
+        self
+    }
+
+    /// How it ended, and what of its log was not read yet.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let child = self.0.take().unwrap();
         let ended = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap());
